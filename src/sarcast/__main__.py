@@ -1,0 +1,7 @@
+"""`python -m sarcast`."""
+
+import sys
+
+from sarcast.cli import main
+
+sys.exit(main())

@@ -1,0 +1,14 @@
+"""What is normal: a detector learns from history and scores every time and cell."""
+
+from sarcast.runtime.table import table
+
+DETECTORS = table(
+    "a detector",
+    transformer="sarcast.detectors.transformer:Transformer",
+    z_score="sarcast.detectors.z_score:ZScore",
+)
+SCORERS = table(
+    "a fitted detector",
+    transformer="sarcast.detectors.transformer:TransformerScorer",
+    z_score="sarcast.detectors.z_score:ZScorer",
+)

@@ -1,0 +1,198 @@
+"""The network behind the temporal forecaster, how it is trained, and how it forecasts one date."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.random import Generator
+from torch import Tensor, nn
+
+from sarcast.nn.time_encoding import time_encoding
+
+if TYPE_CHECKING:
+    from sarcast.detectors.transformer import Series, Transformer
+
+DAYS = 365.0
+"""Days before the target are divided by this, in training and in scoring alike."""
+_GEOMETRY = 3
+_CELLS = 4096
+
+
+class Forecaster(nn.Module):
+    """Context (K acquisitions) and what is known of the target -> the target's features.
+
+    Prediction = mean of the valid context + a correction whose last layer starts at zero: an untrained
+    forecaster is the context mean.
+    """
+
+    def __init__(self, dim: int, *, width: int, layers: int, heads: int, encoding: str) -> None:
+        super().__init__()
+        self.embed = nn.Linear(2 * dim + _GEOMETRY, width)
+        self.target = nn.Linear(dim + _GEOMETRY, width)
+        self.time = time_encoding(encoding, width)
+        block = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+        self.correction = nn.Linear(width, dim)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
+
+    def forward(
+        self,
+        values: Float[Tensor, "b k dim"],
+        valid: Bool[Tensor, "b k"],
+        frame: Float[Tensor, "b k1 dim"],
+        days: Float[Tensor, "b k"],
+        geometry: Float[Tensor, "b k1 three"],
+    ) -> Float[Tensor, "b dim"]:
+        """Forecast.
+
+        Args:
+            values: Normalised features of the context, 0 where not valid.
+            valid: Which acquisitions of the context the cell was seen on; at least one.
+            frame: Frame-wide state of the context and, last, of the target (k1 = k + 1).
+            days: Days from each acquisition to the target.
+            geometry: Of the context and, last, of the target.
+        """
+        context = self.embed(torch.cat([values, frame[:, :-1], geometry[:, :-1]], -1))
+        context = context + self.time(days / DAYS)
+        query = self.target(torch.cat([frame[:, -1], geometry[:, -1]], -1))[:, None]
+        hidden = torch.cat([~valid, torch.zeros_like(valid[:, :1])], 1)
+        state = self.blocks(torch.cat([context, query], 1), src_key_padding_mask=hidden)
+        weight = valid[..., None].to(values.dtype)
+        mean = (values * weight).sum(1) / weight.sum(1).clamp(min=1)
+        return mean + self.correction(self.norm(state[:, -1]))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A forecaster and what it is worth."""
+
+    model: Forecaster
+    skill: float
+    """On held-out windows: 1 - loss / loss of the context mean. 0 when no training helped."""
+
+
+def train(
+    series: Series, windows: np.ndarray, held_out: np.ndarray, settings: Transformer, *, rng: Generator
+) -> Trained:
+    """A forecaster fitted by smooth-L1, AdamW, one-cycle cosine.
+
+    Args:
+        series: Normalised history.
+        windows: int (window, 2): target date and cell to learn from.
+        held_out: The same of cells not learned from: the epoch with the lowest loss here is kept, the
+            untrained context mean included.
+        settings: The detector's.
+        rng: Seeds the parameters and the order.
+    """
+    device = _device(settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        model = _model(settings, series.values.shape[-1]).to(device)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    steps = settings.epochs * -(-len(windows) // settings.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=max(steps, 2)
+    )
+    data = _Data(series, settings.context, device)
+    start = lowest = _loss(model, data, held_out)
+    best = copy.deepcopy(model.state_dict())
+    for _ in range(settings.epochs):
+        order = rng.permutation(len(windows))
+        for first in range(0, len(order), settings.batch):
+            some = windows[order[first : first + settings.batch]]
+            inputs, target = data.batch(some[:, 0], some[:, 1])
+            loss = nn.functional.smooth_l1_loss(model(*inputs), target)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+        now = _loss(model, data, held_out)
+        if now < lowest:
+            lowest, best = now, copy.deepcopy(model.state_dict())
+    model.load_state_dict(best)
+    return Trained(model.eval(), 1 - lowest / start if start else 0.0)
+
+
+@torch.inference_mode()
+def _loss(model: Forecaster, data: _Data, windows: np.ndarray) -> float:
+    """Mean smooth-L1 loss over windows; 0 where there are none."""
+    total = 0.0
+    for first in range(0, len(windows), _CELLS):
+        some = windows[first : first + _CELLS]
+        inputs, target = data.batch(some[:, 0], some[:, 1])
+        total += float(nn.functional.smooth_l1_loss(model(*inputs), target)) * len(some)
+    return total / max(1, len(windows))
+
+
+@torch.inference_mode()
+def forecast(model: Forecaster, window: Series) -> np.ndarray:
+    """The last date of `window` forecast from those before it: float32 (cell, dim)."""
+    device = next(model.parameters()).device
+    data = _Data(window, len(window.values) - 1, device)
+    last = len(window.values) - 1
+    cells = np.arange(window.values.shape[1])
+    parts = []
+    for first in range(0, len(cells), _CELLS):
+        some = cells[first : first + _CELLS]
+        inputs, _ = data.batch(np.full(len(some), last), some)
+        parts.append(model(*inputs).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def load(state: dict[str, np.ndarray], settings: Transformer) -> Forecaster:
+    """A forecaster from its saved parameters."""
+    model = _model(settings, len(state["correction.bias"]))
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
+    return model.to(_device(settings)).eval()
+
+
+class _Data:
+    """Windows gathered from a series on the device; a context shorter than K is padded as not valid."""
+
+    def __init__(self, series: Series, context: int, device: torch.device) -> None:
+        self.values = torch.from_numpy(series.values).to(device)
+        self.valid = torch.from_numpy(series.valid).to(device)
+        self.frame = torch.from_numpy(series.frame).to(device)
+        self.days = torch.from_numpy(series.days.astype(np.float32)).to(device)
+        self.geometry = torch.from_numpy(series.geometry).to(device)
+        self.begin = torch.from_numpy(series.begin).to(device)
+        self.context = context
+
+    def batch(self, target: np.ndarray, cell: np.ndarray) -> tuple[tuple[Tensor, ...], Tensor]:
+        t = torch.from_numpy(target).to(self.values.device)
+        c = torch.from_numpy(cell).to(self.values.device)
+        back = t[:, None] - torch.arange(self.context, 0, -1, device=t.device)
+        at = back.clamp(min=0)
+        valid = self.valid[at, c[:, None]] & (back >= self.begin[t][:, None])
+        values = self.values[at, c[:, None]] * valid[..., None]
+        every = torch.cat([at, t[:, None]], 1)
+        days = (self.days[t][:, None] - self.days[at]).clamp(min=0)
+        return (values, valid, self.frame[every], days, self.geometry[every]), self.values[t, c]
+
+
+def _model(settings: Transformer, dim: int) -> Forecaster:
+    return Forecaster(
+        dim,
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+        encoding=settings.time_encoding,
+    )
+
+
+def _device(settings: Transformer) -> torch.device:
+    if settings.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(settings.device)

@@ -1,0 +1,253 @@
+"""A vision transformer as encoder: tokens over the whole scene, pooled to cells.
+
+A date is read through windows of tokens that lie on one lattice over the scene; a token is kept from the
+window whose core it is in, so it always has its surroundings. A cell is the mean (and spread) of the tokens
+it covers, each by how much of it the cell covers. Cells may be a whole window (the paper) or one token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from sarcast.encoders.base import Strip, encode_cells, make_grid
+from sarcast.errors import DataError, SettingsError
+from sarcast.nn.card import Card, scaled
+from sarcast.nn.fill import fill
+from sarcast.nn.pretrained import Pretrained, load_encoder
+from sarcast.nn.vit import ViT
+from sarcast.runtime.settings import Settings
+from sarcast.values import Features, PatchGrid, Stack
+
+Run = Callable[[Iterator[tuple[np.ndarray, np.ndarray]]], Iterator[np.ndarray]]
+
+RANDOM_WINDOW = 8
+"""Tokens a side of a window of the random control."""
+
+
+class Vit(Settings):
+    """Tokens of a vision transformer; without `weights` a small random one, the control for trained ones.
+
+    The control (`vit-random` in the features) is drawn from `seed`: what a trained encoder must beat.
+    """
+
+    weights: Path | None = None
+    """Folder with config.json and model.safetensors (from pretrain), or a .pth file in the public SAR-JEPA
+    layout with `card`; a random network when not given."""
+    card: Card | None = None
+    """Scaling of the pixels; a folder of weights has its own."""
+    random_init: Literal["micro", "tiny", "small", "base", "large"] = "micro"
+    """Size of the random network."""
+    token: int | None = Field(None, ge=2)
+    """Side of a random network's patches, pixels; the cell's, at most 8, when not given."""
+    seed: int = 0
+    """Of the random network."""
+    patch: int | None = Field(None, ge=2)
+    """Side of a cell, pixels; by pixel size when not given."""
+    stride: int | None = Field(None, ge=1)
+    """Step between cells, pixels; cells lie side by side when not given."""
+    pool: Literal["mean", "mean_spread"] | None = None
+    """Of a cell's tokens; when not given, the spread too where a cell holds four tokens or more."""
+    window: int | None = Field(None, ge=1)
+    """Tokens a side of a window; as in training when not given."""
+    halo: int | None = Field(None, ge=0)
+    """Tokens at the border of a window that only serve as surroundings; a quarter of it when not given."""
+    min_valid: float = Field(0.9, gt=0, le=1)
+    """Share of a cell's pixels that must be valid."""
+    batch: int = Field(32, ge=1)
+    """Windows at once."""
+    device: str = "auto"
+    """auto (CUDA where there is one), cpu, cuda, cuda:1 ..."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """auto: bfloat16 on CUDA, 32 bits elsewhere."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose content decides the features."""
+        if self.weights is None:
+            return ()
+        if self.weights.is_dir():
+            return (self.weights / "config.json", self.weights / "model.safetensors")
+        return (self.weights,)
+
+    def encode(self, stack: Stack, times: Sequence[int] | None = None) -> Features:
+        """Features (time, row, col, dim): every band through a one-channel network, one after the other.
+
+        An encoder trained on judged dates of this very stack is named `vit-seen`, so that tables show it.
+
+        Raises:
+            ArtefactError: The weights are missing or do not fit.
+            SettingsError: The halo leaves nothing of a window, or the card does not go with the weights.
+            DataError: The image is smaller than a cell, or the network sees another number of bands.
+        """
+        grid = make_grid(stack, self.patch, self.stride)
+        network = self._network(grid.patch)
+        vit, bands = network.vit, len(stack.bands)
+        if vit.channels not in (1, bands):
+            raise DataError(
+                f"expected {vit.channels} bands, as the network sees, found {bands}, in stack {stack.name}"
+            )
+        spread = self.pool == "mean_spread" or (self.pool is None and grid.patch >= 2 * vit.patch)
+        kinds = ("mean", "spread") if spread else ("mean",)
+        groups = [band.lower() for band in stack.bands] if vit.channels == 1 else ["bands"]
+        window = self.window or network.window
+        halo = window // 4 if self.halo is None else self.halo
+        lattice = _Lattice.over(grid, vit.patch, window=window, halo=halo)
+        run = partial(_run, network, batch=self.batch, bf16=self._bf16(vit))
+        return encode_cells(
+            stack,
+            grid,
+            lambda strip: np.concatenate(
+                [
+                    _pooled(strip, lattice, *_tokens(strip, part, lattice, run, vit.size.dim), spread=spread)
+                    for part in (strip.power[:, None] if vit.channels == 1 else [strip.power])
+                ],
+                axis=-1,
+            ),
+            names=[f"{group}_{kind}_{i}" for group in groups for kind in kinds for i in range(vit.size.dim)],
+            encoder=self._name(network, stack),
+            halo=(lattice.shape[0] + 1) * vit.patch,
+            min_valid=self.min_valid,
+            times=times,
+        )
+
+    def _name(self, network: Pretrained, stack: Stack) -> str:
+        """vit; vit-random for the control; vit-seen when it was trained on judged dates of this stack."""
+        if self.weights is None:
+            return "vit-random"
+        seen = network.about.get("judged_dates_seen") and stack.name in network.about.get("stacks", ())
+        return "vit-seen" if seen else "vit"
+
+    def _network(self, cell: int) -> Pretrained:
+        device = torch.device(
+            ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
+        )
+        if self.weights is not None:
+            found = load_encoder(self.weights, card=self.card)
+        else:
+            rng = torch.Generator().manual_seed(self.seed)
+            vit = ViT.named(self.random_init, patch=self.token or min(cell, 8), rng=rng).eval()
+            found = Pretrained(vit=vit, card=self.card or Card(), window=RANDOM_WINDOW)
+        found.vit.to(device)
+        return found
+
+    def _bf16(self, vit: ViT) -> bool:
+        return self.precision == "bf16" or (self.precision == "auto" and vit.cls_token.device.type == "cuda")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Lattice:
+    """Where tokens and windows lie over the scene. All numbers count tokens from the upper left corner."""
+
+    token: int
+    """Side of a token, pixels."""
+    scene: tuple[int, int]
+    """(rows, cols) of tokens; the last ones may reach over the image's edge."""
+    shape: tuple[int, int]
+    """(rows, cols) of a window: smaller than asked only where the scene is."""
+    step: int
+    halo: int
+
+    @classmethod
+    def over(cls, grid: PatchGrid, token: int, *, window: int, halo: int) -> _Lattice:
+        step = window - 2 * halo
+        if step < 1:
+            raise SettingsError(f"expected a window of more than two halos of {halo} tokens, found {window}")
+        rows, cols = (-(-side // token) for side in grid.image)
+        return cls(
+            token=token,
+            scene=(rows, cols),
+            shape=(min(window, rows), min(window, cols)),
+            step=step,
+            halo=halo,
+        )
+
+    def windows(self, axis: int, first: int, last: int) -> list[tuple[int, int, int]]:
+        """(start, core begin, core end) of the windows whose cores hold the tokens `first`..`last` - 1."""
+        size, whole = self.shape[axis], self.scene[axis]
+        cores = range(first // self.step * self.step, last, self.step)
+        return [
+            (min(max(core - self.halo, 0), whole - size), core, min(core + self.step, whole))
+            for core in cores
+        ]
+
+
+def _tokens(strip: Strip, power: np.ndarray, lattice: _Lattice, run: Run, dim: int) -> tuple[np.ndarray, int]:
+    """((row, col, dim + 1) vectors of the tokens under a strip's cells and their valid share, first row)."""
+    side = lattice.token
+    first = (strip.above + int(strip.tops[0])) // side
+    last = -(-(strip.above + int(strip.tops[-1]) + strip.patch) // side)
+    rows, cols = lattice.windows(0, first, last), lattice.windows(1, 0, lattice.scene[1])
+    places = [(row, col) for row in rows for col in cols]
+    base = rows[0][1]
+    found = np.zeros((rows[-1][2] - base, lattice.scene[1], dim + 1), np.float32)
+    cuts = _cuts(strip, power, lattice, places)
+    for ((top, r0, r1), (left, c0, c1)), tokens in zip(places, run(cuts), strict=True):
+        found[r0 - base : r1 - base, c0:c1] = tokens[r0 - top : r1 - top, c0 - left : c1 - left]
+    return found, base
+
+
+def _cuts(
+    strip: Strip, power: np.ndarray, lattice: _Lattice, places: Sequence[tuple[tuple[int, ...], ...]]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(power (c, y, x), valid (y, x)) of every window; pixels over the image's edge are not valid."""
+    side, (high, wide) = lattice.token, lattice.shape
+    below = max(0, max(row[0] + high for row, _ in places) * side - strip.above - power.shape[1])
+    beside = lattice.scene[1] * side - power.shape[2]
+    power = np.pad(power, ((0, 0), (0, below), (0, beside)))
+    valid = np.pad(strip.valid, ((0, below), (0, beside)))
+    for (top, *_), (left, *_) in places:
+        y, x = top * side - strip.above, left * side
+        box = (slice(y, y + high * side), slice(x, x + wide * side))
+        yield power[:, *box], valid[box]
+
+
+def _run(
+    network: Pretrained, cuts: Iterator[tuple[np.ndarray, np.ndarray]], *, batch: int, bf16: bool
+) -> Iterator[np.ndarray]:
+    """(row, col, dim + 1) of every window: its tokens, and the share of each that is valid."""
+    device = network.vit.cls_token.device
+    while some := list(islice(cuts, batch)):
+        power = torch.from_numpy(np.stack([p for p, _ in some])).to(device)
+        valid = torch.from_numpy(np.stack([v for _, v in some])).to(device)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            pixels = scaled(power, network.card, valid[:, None].expand_as(power))
+            pixels, share = fill(pixels, valid, network.vit.patch)
+            tokens = network.vit(pixels).float()
+            yield from torch.cat([tokens, share[..., None]], 3).cpu().numpy()
+
+
+def _pooled(strip: Strip, lattice: _Lattice, tokens: np.ndarray, base: int, *, spread: bool) -> np.ndarray:
+    """(row, col, dim or 2 dim): mean and spread of each cell's tokens, weighed by area and valid share."""
+    side = lattice.token
+    across = _overlap(strip.lefts, strip.patch, side, tokens.shape[1], 0)
+    down = _overlap(strip.tops + strip.above, strip.patch, side, tokens.shape[0], base)
+    found = []
+    for row in down:
+        some = np.flatnonzero(row)
+        part = tokens[some[0] : some[-1] + 1].astype(np.float64)
+        weight = row[some[0] : some[-1] + 1, None] * part[..., -1]
+        total = (across @ weight.sum(0))[:, None]
+        total = np.where(total > 0, total, 1)
+        mean = across @ np.einsum("rc,rcd->cd", weight, part[..., :-1]) / total
+        if spread:
+            square = across @ np.einsum("rc,rcd->cd", weight, part[..., :-1] ** 2) / total
+            mean = np.concatenate([mean, np.sqrt(np.maximum(square - mean**2, 0))], axis=-1)
+        found.append(mean)
+    return np.stack(found).astype(np.float32)
+
+
+def _overlap(starts: np.ndarray, patch: int, side: int, count: int, base: int) -> np.ndarray:
+    """(cell, token) pixels that cells (from `starts`) and tokens (from `base` on) share along one axis."""
+    begin = side * (base + np.arange(count))
+    low = np.maximum(starts[:, None], begin)
+    high = np.minimum(starts[:, None] + patch, begin + side)
+    return np.maximum(high - low, 0).astype(np.float64)

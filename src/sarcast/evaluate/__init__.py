@@ -1,0 +1,1 @@
+"""How good a score is, with an interval: curves, bootstrap, matching. No torch."""

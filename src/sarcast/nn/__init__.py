@@ -1,0 +1,1 @@
+"""Building blocks of networks: patches, relative position, attention, masks, time encodings, EMA."""

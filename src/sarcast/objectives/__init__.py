@@ -1,0 +1,9 @@
+"""What an encoder learns from, without labels: an objective turns images into a loss."""
+
+from sarcast.runtime.table import table
+
+OBJECTIVES = table(
+    "an objective",
+    local_masked_gradient="sarcast.objectives.local_masked_gradient:LocalMaskedGradient",
+    gradient_jepa="sarcast.objectives.gradient_jepa:GradientJepa",
+)

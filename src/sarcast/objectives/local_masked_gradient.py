@@ -1,0 +1,162 @@
+"""Local masked gradients: say how brightness changes where you cannot see (SAR-JEPA, Li et al., 2024).
+
+An image is seen through windows of patches (LoMaR); most of a window's patches are replaced by a mask token
+before the encoder, and a small transformer predicts their ratio gradients at four radii. Loss: mean squared
+error over hidden patches. A ratio of means is steady under speckle, but blind to level: `level` adds that.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from sarcast.nn.attention import EPS, Block, initialise
+from sarcast.nn.fill import fill
+from sarcast.nn.gradient import RADII, ratio_gradients
+from sarcast.nn.masks import Views, views
+from sarcast.nn.patch import grid_of, patchify
+from sarcast.nn.relative_position import buckets
+from sarcast.nn.vit import Size, ViT
+from sarcast.runtime.settings import Settings
+
+
+class LocalMaskedGradient(Settings):
+    """Predict ratio gradients of hidden patches inside local windows."""
+
+    window: tuple[int, int] = (7, 7)
+    """Patches in a window (rows, cols)."""
+    windows: int = Field(4, ge=1)
+    """Windows an image and step."""
+    hidden: float = Field(0.8, gt=0, lt=1)
+    """Share of a window's patches that is hidden."""
+    radii: tuple[int, ...] = Field(RADII, min_length=1)
+    """Radii of the ratio gradients, pixels."""
+    offset: float = Field(1e-2, gt=0)
+    """Added to pixels before ratios, in the input's unit."""
+    standardise: bool = False
+    """Give every scale mean 0 and variance 1 over the batch, so that none weighs more."""
+    level: bool = False
+    """Predict the local log-mean too, to which gradients are blind."""
+    predictor_dim: int = Field(512, ge=1)
+    """Width of the predictor."""
+    predictor_depth: int = Field(8, ge=1)
+    """Blocks of the predictor."""
+    predictor_heads: int = Field(16, ge=1)
+    """Attention heads of the predictor; divides its width."""
+
+    def module(self, encoder: ViT, *, rng: torch.Generator) -> MaskedGradientPredictor:
+        """`encoder` (shared, not copied) with a predictor whose weights are drawn from `rng`."""
+        return MaskedGradientPredictor(encoder, self, rng=rng)
+
+
+class MaskedGradientPredictor(nn.Module):
+    """An encoder, a mask token and a predictor; called with images, it gives the loss."""
+
+    def __init__(self, encoder: ViT, settings: LocalMaskedGradient, *, rng: torch.Generator) -> None:
+        super().__init__()
+        self.settings = settings
+        size = Size(
+            dim=settings.predictor_dim, depth=settings.predictor_depth, heads=settings.predictor_heads
+        )
+        scales = encoder.channels * (len(settings.radii) + settings.level)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, encoder.size.dim))
+        self.encoder_pred = nn.Linear(encoder.size.dim, size.dim)
+        self.decoder_blocks = nn.ModuleList(
+            Block(size.dim, size.heads, encoder.ratio) for _ in range(size.depth)
+        )
+        self.decoder_norm = nn.LayerNorm(size.dim, eps=EPS)
+        self.decoder_pred = nn.Linear(size.dim, scales * encoder.patch**2)
+        initialise(self, rng=rng)
+        self.encoder = encoder
+
+    def forward(
+        self,
+        pixels: Float[Tensor, "b c y x"],
+        valid: Bool[Tensor, "b y x"] | None = None,
+        *,
+        rng: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean squared error over hidden patches, through all windows of every image.
+
+        Args:
+            pixels: Not negative, SAR-JEPA: in [0, 1].
+            valid: Where pixels count; None means everywhere. Others reach neither input nor target.
+            rng: Draws windows and what is hidden, on its own device.
+
+        Raises:
+            ShapeError: The image is not whole patches, or smaller than a window or the largest radius, or
+                `valid` has another shape.
+        """
+        s = self.settings
+        seen = views(
+            grid_of(pixels, self.encoder.patch),
+            batch=len(pixels),
+            window=s.window,
+            count=s.windows,
+            share=s.hidden,
+            rng=rng,
+        )
+        target, counts = self.targets(pixels, valid)
+        return self.loss(self.predict(pixels, seen, valid), target, counts, seen)
+
+    def predict(
+        self,
+        pixels: Float[Tensor, "b c y x"],
+        seen: Views,
+        valid: Bool[Tensor, "b y x"] | None = None,
+    ) -> Float[Tensor, "view p value"]:
+        """Predicted values of all patches of every view; `value` is scales x pixels of a patch."""
+        image, hidden = seen.image.to(pixels.device), seen.hidden.to(pixels.device)
+        patch = seen.patch.to(pixels.device)
+        if valid is not None:
+            pixels, share = fill(pixels, valid, self.encoder.patch)
+            hidden = hidden | (share == 0).flatten(1)[image[:, None], patch]
+        embedded = self.encoder.patch_embed(pixels).flatten(1, 2)[image[:, None], patch]
+        masked = torch.where(hidden[..., None], self.mask_token, embedded)
+        x = self.encoder_pred(self.encoder.encode(masked.unflatten(1, seen.window)))
+        bucket = buckets(*seen.window, x.device)
+        for block in self.decoder_blocks:
+            x = block(x, bucket)
+        return self.decoder_pred(self.decoder_norm(x))[:, 1:]
+
+    def targets(
+        self, pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b y x"] | None = None
+    ) -> tuple[Float[Tensor, "b patch value"], Bool[Tensor, "b patch value"]]:
+        """(values to predict, where they count) for every patch of every image; scales after each other."""
+        s = self.settings
+        value, counts = ratio_gradients(pixels, radii=s.radii, offset=s.offset, valid=valid, level=s.level)
+        if s.standardise:
+            value = _standardised(value, counts)
+        side = self.encoder.patch
+        value, counts = (patchify(x.flatten(1, 2), side).flatten(1, 2) for x in (value, counts))
+        return value, counts
+
+    def loss(
+        self,
+        predicted: Float[Tensor, "view p value"],
+        target: Float[Tensor, "b patch value"],
+        counts: Bool[Tensor, "b patch value"],
+        seen: Views,
+    ) -> Float[Tensor, ""]:
+        """Mean squared error over hidden patches, where the target counts; 0 if it does nowhere."""
+        image, patch = seen.image[:, None].to(target.device), seen.patch.to(target.device)
+        used = counts[image, patch] & seen.hidden[..., None].to(target.device)
+        error = (predicted.float() - target[image, patch]).square()
+        return torch.where(used, error, 0.0).sum() / used.sum().clamp_min(1)
+
+    def stepped(self, done: float) -> None:
+        """After an optimiser step: nothing here follows the encoder."""
+
+
+def _standardised(
+    value: Float[Tensor, "b c scale y x"], counts: Bool[Tensor, "b c scale y x"]
+) -> Float[Tensor, "b c scale y x"]:
+    """Mean 0 and variance 1 for each scale of each channel over the batch; 0 where it does not count."""
+    axes = (0, 3, 4)
+    n = counts.sum(axes, keepdim=True).clamp_min(1)
+    mean = value.sum(axes, keepdim=True) / n
+    centred = torch.where(counts, value - mean, 0.0)
+    spread = (centred.square().sum(axes, keepdim=True) / n).sqrt()
+    return centred / spread.clamp_min(1e-6)

@@ -1,0 +1,1 @@
+"""SAR arithmetic: arrays in, arrays out. No files, no torch."""

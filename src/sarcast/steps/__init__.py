@@ -1,0 +1,1 @@
+"""One file per verb: its settings and one function of the same name."""

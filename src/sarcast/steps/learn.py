@@ -1,0 +1,99 @@
+"""Fit a detector to a stack's history and calibrate it on what history itself scores when left out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sarcast.decide.calibrate import Null, learn_null
+from sarcast.detectors import DETECTORS, SCORERS
+from sarcast.errors import ArtefactError
+from sarcast.runtime.artefact import locked, recover, require, up_to_date, write_json, writing
+from sarcast.runtime.model import CONFIG
+from sarcast.runtime.settings import as_json, build
+from sarcast.steps.dates import date_hashes
+
+if TYPE_CHECKING:
+    from sarcast.values import Split, Times
+
+CALIBRATION = "calibration.json"
+
+
+def learn(features_path: Path, target: Path, *, detector: str, options: dict[str, Any], seed: int) -> Path:
+    """Write the fitted detector and its calibration; nothing is done when history is as it was.
+
+    Raises:
+        ArtefactError: The features are missing or unfinished.
+        DataError: Too little history.
+    """
+    from sarcast.stack.cells import read_features
+
+    require(features_path)
+    features = read_features(features_path)
+    split, _ = split_of(features.times, features_path.parent)
+    chosen = build(DETECTORS[detector], options, where=f"detector {detector}")
+    told = {"detector": detector, "options": as_json(chosen), "seed": seed}
+    hashes = date_hashes(features_path, features.times.scene_id, ("feature", "valid"))
+    inputs = {
+        scene: hashes[scene] if fit else f"{hashes[scene]} not learned from"
+        for scene, fit, judge in zip(features.times.scene_id, split.fit, split.judge, strict=True)
+        if not judge
+    }
+    if up_to_date(target, settings=told, inputs=inputs):
+        return target
+    with locked(target.parent):
+        recover(target)
+        scorer = chosen.fit(features, split, rng=np.random.default_rng(seed))
+        history = scorer.score(features, [int(t) for t in np.flatnonzero(split.fit)])
+        null = learn_null(history.values[history.valid])
+        with writing(target, settings=told, inputs=inputs, seed=seed) as partial:
+            scorer.save(partial)
+            _write_null(partial / CALIBRATION, null)
+    return target
+
+
+def load(folder: Path) -> tuple[Any, Null]:
+    """A fitted detector and its calibration.
+
+    Raises:
+        ArtefactError: The folder is no fitted detector.
+    """
+    require(folder)
+    try:
+        name = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["detector"]
+        found = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise ArtefactError(
+            f"expected a fitted detector, found a bad or missing {error}, in {folder}"
+        ) from None
+    null = Null(**{**found, "quantiles": np.array(found["quantiles"]), "levels": np.array(found["levels"])})
+    return SCORERS[name].from_pretrained(folder), null
+
+
+def split_of(times: Times, folder: Path) -> tuple[Split, np.ndarray]:
+    """History and judged dates, and bool (time,) which dates passed the quality checks.
+
+    The end of history is the one stored in quality.json in `folder`; without that file it is the first
+    half of the dates, all of them usable.
+    """
+    from sarcast.stack.split import split_history
+    from sarcast.stack.update import from_iso
+
+    path = folder / "quality.json"
+    usable = np.ones(len(times), bool)
+    cutoff = None
+    if path.exists():
+        quality = json.loads(path.read_text(encoding="utf-8"))
+        cutoff = from_iso(quality["cutoff"])
+        told = {one["scene_id"]: bool(one["usable"]) for one in quality["dates"]}
+        usable = np.array([told.get(scene, True) for scene in times.scene_id])
+    return split_history(times.time, usable, cutoff=cutoff), usable
+
+
+def _write_null(path: Path, null: Null) -> None:
+    found = asdict(null)
+    write_json(path, {**found, "quantiles": null.quantiles.tolist(), "levels": null.levels.tolist()})

@@ -1,0 +1,182 @@
+"""sarcast run: the main job, from a folder of products to events on a map; called again, only what is new."""
+
+from __future__ import annotations
+
+import logging
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from sarcast.decide.rules import Rules
+from sarcast.detectors import DETECTORS
+from sarcast.encoders import ENCODERS
+from sarcast.errors import ArtefactError, DataError, SarcastError, ShapeError
+from sarcast.readers.geotiff import GeoTIFF
+from sarcast.runtime.artefact import write_json
+from sarcast.runtime.progress import progress
+from sarcast.runtime.settings import Settings, as_json, build
+from sarcast.stack.quality import Quality
+from sarcast.steps.detect import Detect, detect
+from sarcast.steps.encode import Encode, encode
+from sarcast.steps.ingest import Ingest, ingest
+from sarcast.steps.publish import Publish, publish
+from sarcast.steps.score import Score, score
+from sarcast.steps.stack import StackScenes, stack
+
+LOG = logging.getLogger("sarcast.run")
+
+
+class Run(Settings):
+    """The whole chain: ingest, stack, encode, score, detect, publish."""
+
+    source: Path
+    """Folder of products, scenes.json, or a stack.zarr."""
+    out: Path
+    """Folder to write; run again with more products, only what is new is worked on."""
+    reader: str = "auto"
+    """capella, opera, geotiff; auto asks each reader that knows its products."""
+    declare: GeoTIFF = GeoTIFF()
+    """With --reader geotiff: what the GeoTIFFs hold."""
+    skip_bad: bool = False
+    """Go on without products that cannot be used; they are listed in scenes.json."""
+    resolution_m: float | None = Field(default=None, gt=0)
+    """Side of a pixel, metres; the products' own when not given."""
+    bbox: tuple[float, float, float, float] | None = None
+    """Area of interest: west south east north, degrees."""
+    aoi: Path | None = None
+    """Area of interest: GeoJSON file."""
+    quality: Quality = Quality()
+    """What is checked, corrected and flagged per date."""
+    history_end: date | None = None
+    """Last day (UTC) of history; the first half of the dates when not given. Kept from the first run on."""
+    refit: bool = False
+    """Forget the stored end of history and what was learned: a new epoch."""
+    encoder: str = "statistics"
+    """statistics, gradients or vit."""
+    encoder_options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the encoder."""
+    detector: str = "z_score"
+    """z_score or transformer."""
+    detector_options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the detector."""
+    detect: Rules = Rules()
+    """From scores to events."""
+    title: str = "What changed"
+    """Heading of the report."""
+    workers: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
+    """Threads that warp."""
+    seed: int = 0
+    """Of every random generator."""
+
+
+def run(settings: Run) -> Path:
+    """Do the whole chain and give the path of the report.
+
+    Raises:
+        SarcastError: Something the caller can put right; what was finished before stays.
+    """
+    build(ENCODERS[settings.encoder], settings.encoder_options, where=f"encoder {settings.encoder}")
+    build(DETECTORS[settings.detector], settings.detector_options, where=f"detector {settings.detector}")
+    with progress("run", 4) as advance:
+        stacks = _stacks(settings)
+        advance()
+        stacks = _scored(settings, stacks)
+        advance()
+        detect(Detect(scores=settings.out, **settings.detect.model_dump()))
+        advance()
+        site = publish(Publish(run=settings.out, title=settings.title))
+        advance()
+    _record(settings)
+    return site / "report.html"
+
+
+def _stacks(settings: Run) -> list[Path]:
+    if settings.source.suffix == ".zarr":
+        return [_adopt(settings)]
+    ingest(
+        Ingest(
+            source=settings.source,
+            out=settings.out,
+            reader=settings.reader,
+            declare=settings.declare,
+            skip_bad=settings.skip_bad,
+        )
+    )
+    return stack(
+        StackScenes(
+            scenes=settings.out,
+            out=settings.out,
+            resolution_m=settings.resolution_m,
+            bbox=settings.bbox,
+            aoi=settings.aoi,
+            quality=settings.quality,
+            history_end=settings.history_end,
+            workers=settings.workers,
+            refit=settings.refit,
+        )
+    )
+
+
+def _adopt(settings: Run) -> Path:
+    """Take a stack.zarr made elsewhere, with its quality.json, into the run's own folder."""
+    import shutil
+
+    from sarcast.runtime.artefact import content_hash, locked, require, up_to_date, writing
+    from sarcast.stack.store import read_stack
+
+    source = require(settings.source)
+    quality = source.parent / "quality.json"
+    if not quality.exists():
+        raise ArtefactError(f"expected quality.json beside the stack, found none, in {source.parent}")
+    target = settings.out / "stacks" / read_stack(source).name / "stack.zarr"
+    if target.resolve() == source.resolve():
+        return target
+    inputs = {"stack.zarr": content_hash(source)}
+    with locked(target.parent):
+        for path in (source, quality):
+            final = target.with_name(path.name)
+            if up_to_date(final, settings={}, inputs=inputs):
+                continue
+            with writing(final, settings={}, inputs=inputs) as partial:
+                if path.is_dir():
+                    shutil.copytree(path, partial)
+                else:
+                    shutil.copyfile(path, partial)
+    return target
+
+
+def _scored(settings: Run, stacks: list[Path]) -> list[Path]:
+    """Encode and score every stack; one that cannot be is reported, and raised when there is no other."""
+    done: list[Path] = []
+    failed: list[SarcastError] = []
+    for path in stacks:
+        try:
+            features = encode(Encode(stack=path, encoder=settings.encoder, options=settings.encoder_options))
+            score(
+                Score(
+                    features=features,
+                    detector=settings.detector,
+                    options=settings.detector_options,
+                    seed=settings.seed,
+                )
+            )
+        except (DataError, ShapeError) as error:
+            failed.append(error)
+            LOG.warning("%s left out: %s", path.parent.name, error)
+            continue
+        done.append(path)
+    if not done:
+        raise failed[0]
+    return done
+
+
+def _record(settings: Run) -> None:
+    """The run's own settings, in run.json beside those of its artefacts."""
+    import json
+
+    path = settings.out / "run.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**entries, "run": {"settings": as_json(settings)}})

@@ -1,0 +1,1 @@
+"""How an encoder is trained: chips, augmentations, schedule, one visible loop, checkpoints, diagnostics."""

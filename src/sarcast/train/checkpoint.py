@@ -1,0 +1,104 @@
+"""The state of a training in one safetensors file: weights, optimiser and, in its header, the history.
+
+Written whole or not at all, so that a killed training goes on exactly where its last checkpoint was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sarcast.errors import ArtefactError
+
+FORMAT = "sarcast-training-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of the log."""
+
+    epoch: int
+    """From 1 on; 0 is before training."""
+    step: int
+    """Optimiser steps behind."""
+    loss: float
+    """Mean over the epoch's steps; before training, that of the held-out images."""
+    held_out: float
+    """Loss on held-out images."""
+    normalised_error: float
+    spread: float
+    rank: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What a training has been through so far."""
+
+    losses: list[float] = field(default_factory=list)
+    """Of every step."""
+    epochs: list[Epoch] = field(default_factory=list)
+
+
+def save_state(
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, history: History, *, fingerprint: str
+) -> None:
+    """Write everything that the next step depends on; `fingerprint` says what training this is."""
+    from safetensors.torch import save_file
+
+    tensors = {f"module.{name}": value.detach().cpu() for name, value in module.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{key}": value.detach().cpu() for key, value in state.items()}
+    told = {"format": FORMAT, "fingerprint": fingerprint, "history": json.dumps(asdict(history))}
+    partial = path.with_name(f".{path.name}.partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata=told)
+    with partial.open("rb") as stream:
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def load_state(
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, *, fingerprint: str
+) -> History:
+    """Put a saved state into `module` and `optimiser`, and give its history.
+
+    A file of another training (another fingerprint), or none, leaves both alone: the history is empty.
+
+    Raises:
+        ArtefactError: The file is unreadable, or a tensor is missing.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        return History()
+    try:
+        with safe_open(path, framework="pt") as stream:
+            told = stream.metadata() or {}
+            if told.get("format") != FORMAT or told.get("fingerprint") != fingerprint:
+                return History()
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ArtefactError(f"expected a readable checkpoint, found {error}, in {path}") from None
+    _put(module, optimiser, tensors, path)
+    found = json.loads(told["history"])
+    return History(losses=found["losses"], epochs=[Epoch(**one) for one in found["epochs"]])
+
+
+def _put(module: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], path: Path) -> None:
+    weights = {k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")}
+    missing = module.state_dict().keys() ^ weights.keys()
+    if missing:
+        raise ArtefactError(f"expected a tensor {min(missing)} in both, found it in one, in {path}")
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    module.load_state_dict(weights)
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

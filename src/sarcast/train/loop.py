@@ -1,0 +1,207 @@
+"""One visible training loop, on a CPU, a GPU, or many of them through torchrun (Lightning Fabric, DDP).
+
+A step is made of parts. What a part contains depends on the seed, the step and the part's number alone, so
+it does not matter how many processes share the parts, or whether the training was interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from sarcast.errors import DataError, SettingsError
+from sarcast.objectives.base import Module
+from sarcast.runtime.settings import Settings
+from sarcast.train.checkpoint import Epoch, History, load_state, save_state
+from sarcast.train.diagnostics import health
+from sarcast.train.schedule import groups, rate
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Images = tuple[Tensor, Tensor]
+"""(pixels (b, c, y, x), valid (b, y, x))."""
+_HIDING, _HELD_OUT = 1, 2
+
+
+class Training(Settings):
+    """How long and how fast to train, and on what."""
+
+    epochs: int = Field(20, ge=1)
+    """Each ends with a checkpoint, a line in the log and the diagnostics."""
+    steps: int = Field(100, ge=1)
+    """Optimiser steps an epoch."""
+    batch: int = Field(16, ge=1)
+    """Images a part."""
+    parts: int = Field(1, ge=1)
+    """Parts a step: shared by the processes, accumulated within one."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Highest of the schedule: a straight rise, then a half cosine."""
+    warm_up: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps spent rising."""
+    weight_decay: float = Field(0.05, ge=0)
+    """Of matrices; biases, norms, tables and tokens are not decayed."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Of AdamW."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    precision: Literal["32", "bf16"] = "32"
+    """bf16: bfloat16 where it is safe (autocast)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA where there is one."""
+
+
+@contextmanager
+def processes(settings: Training) -> Iterator[Fabric]:
+    """The processes and devices of this training: one process, or those torchrun started.
+
+    The connection between them is closed on the way out: a thread of it that outlives the interpreter aborts
+    the process, after all its work was done.
+    """
+    from lightning_fabric import Fabric
+
+    world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    many = world > 1
+    fabric = Fabric(
+        accelerator="cuda"
+        if settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
+        else "cpu",
+        strategy="ddp" if many else "auto",
+        devices=local if many else 1,
+        num_nodes=world // local if many else 1,
+        precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    try:
+        yield fabric
+    finally:
+        if many:
+            torch.distributed.destroy_process_group()
+
+
+def train(
+    module: nn.Module,
+    draw: Callable[[int, int], Images],
+    settings: Training,
+    *,
+    held_out: Images,
+    fabric: Fabric,
+    state: Path,
+    fingerprint: str,
+    seed: int,
+    report: Callable[[Epoch, History], None],
+) -> History:
+    """Train `module` in place, going on from `state` where that is of this training.
+
+    Args:
+        module: An objective with its encoder (`sarcast.objectives.base.Module`).
+        draw: (step, part) -> images; must depend on its arguments alone.
+        settings: How.
+        held_out: Images for the diagnostics, never learned from.
+        fabric: From `processes`.
+        state: File of the checkpoint, written after every epoch.
+        fingerprint: Names this training: a checkpoint of another one is not gone on from.
+        seed: Of what is hidden.
+        report: Called after every epoch, in the first process only.
+
+    Raises:
+        SettingsError: The parts cannot be shared evenly by the processes.
+        DataError: The loss is no longer finite.
+    """
+    objective, total = cast(Module, module), settings.epochs * settings.steps
+    parts = _parts(settings.parts, fabric.global_rank, fabric.world_size)
+    optimiser = torch.optim.AdamW(
+        groups(module, weight_decay=settings.weight_decay),
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        fused=True,
+    )
+    model, stepper = fabric.setup(module, optimiser)
+    history = load_state(state, module, optimiser, fingerprint=fingerprint)
+    if not history.epochs:
+        _close(objective, settings, history, held_out, 0.0, fabric, seed, report)
+    for step in range(len(history.losses), total):
+        now = rate(step, total, peak=settings.learning_rate, warm_up=settings.warm_up)
+        for group in optimiser.param_groups:
+            group["lr"] = now
+        summed = torch.zeros((), device=fabric.device)
+        for part in parts:
+            pixels, valid = (x.to(fabric.device) for x in draw(step, part))
+            with fabric.no_backward_sync(model, enabled=part != parts[-1]):
+                loss = model(pixels, valid, rng=_generator(seed, _HIDING, step, part))
+                fabric.backward(loss / len(parts))
+            summed += loss.detach() / len(parts)
+        history.losses.append(_everywhere(fabric, summed, step))
+        fabric.clip_gradients(model, stepper, max_norm=settings.clip, error_if_nonfinite=False)
+        stepper.step()
+        stepper.zero_grad()
+        objective.stepped((step + 1) / total)
+        if (step + 1) % settings.steps == 0:
+            _close(objective, settings, history, held_out, now, fabric, seed, report)
+            if fabric.is_global_zero:
+                save_state(state, module, optimiser, history, fingerprint=fingerprint)
+            fabric.barrier()
+    return history
+
+
+def _close(
+    objective: Module,
+    settings: Training,
+    history: History,
+    held_out: Images,
+    learning_rate: float,
+    fabric: Fabric,
+    seed: int,
+    report: Callable[[Epoch, History], None],
+) -> None:
+    """Diagnose, add a line to the history and report it; in the first process only."""
+    if not fabric.is_global_zero:
+        return
+    found = health(objective, *held_out, seed=_seed(seed, _HELD_OUT))
+    line = Epoch(
+        epoch=len(history.losses) // settings.steps,
+        step=len(history.losses),
+        loss=float(np.mean(history.losses[-settings.steps :])) if history.losses else found.loss,
+        held_out=found.loss,
+        normalised_error=found.normalised_error,
+        spread=found.spread,
+        rank=found.rank,
+        learning_rate=learning_rate,
+    )
+    history.epochs.append(line)
+    report(line, history)
+
+
+def _parts(parts: int, rank: int, world: int) -> list[int]:
+    """Numbers of the parts one process works on."""
+    if parts % world:
+        raise SettingsError(f"expected parts in multiples of {world} processes, found {parts}")
+    return list(range(rank, parts, world))
+
+
+def _everywhere(fabric: Fabric, loss: Tensor, step: int) -> float:
+    """Mean loss over all processes."""
+    found: Any = fabric.all_reduce(loss, reduce_op="mean")
+    if not math.isfinite(float(found)):
+        raise DataError(
+            f"expected a finite loss, found {float(found)}, in step {step}; try a smaller learning rate"
+        )
+    return float(found)
+
+
+def _generator(*words: int) -> torch.Generator:
+    """Draws on the CPU, so that they are the same on every device."""
+    return torch.Generator().manual_seed(_seed(*words))
+
+
+def _seed(*words: int) -> int:
+    return int(np.random.SeedSequence(words).generate_state(1)[0])

@@ -1,0 +1,134 @@
+"""The transformer as encoder: windows, cells and weights; what every encoder promises is tested elsewhere."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sarcast.encoders.vit import Vit
+from sarcast.errors import ArtefactError, DataError, SettingsError
+from sarcast.nn.card import Card, scaled
+from sarcast.nn.pretrained import Pretrained, save_encoder
+from sarcast.nn.vit import Size, ViT
+
+
+@pytest.fixture
+def weights(tmp_path):
+    def make(channels=1, card=None, window=4):
+        vit = ViT(
+            Size(dim=24, depth=2, heads=2),
+            patch=4,
+            channels=channels,
+            rng=torch.Generator().manual_seed(3),
+        )
+        made = Pretrained(vit=vit, card=card or Card(), window=window)
+        save_encoder(tmp_path / "encoder", made)
+        return tmp_path / "encoder", made
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["db_clip", "minmax_patch"])
+def test_a_cell_of_a_whole_window_is_the_mean_of_its_tokens(weights, make_stack, rng, name):
+    """As in the paper: each 16 px patch through the network by itself, mean-pooled."""
+    path, made = weights(card=Card(name=name))
+    stack = make_stack(rng, (32, 48), dates=2)
+    features = Vit(weights=path, patch=16, halo=0, pool="mean").encode(stack)
+    assert features.values.shape == (2, 2, 3, 2 * 24) and features.encoder == "vit"
+    for t, row, col, band in np.ndindex(2, 2, 3, 2):
+        cut = stack.amplitude[t, band, 16 * row : 16 * row + 16, 16 * col : 16 * col + 16] ** 2
+        with torch.no_grad():
+            expected = made.vit.pooled(torch.from_numpy(scaled(cut, made.card))[None, None])[0]
+        np.testing.assert_allclose(
+            features.values[t, row, col, 24 * band : 24 * band + 24], expected, atol=1e-5
+        )
+
+
+def test_tokens_as_cells_and_their_mean_and_spread(weights, make_stack, rng):
+    path, made = weights()
+    stack = make_stack(rng, (32, 48), dates=1, bands=("VV",))
+    fine = Vit(weights=path, patch=4, window=6, halo=1).encode(stack).values[0]
+    coarse = Vit(weights=path, patch=8, window=6, halo=1).encode(stack)
+    assert fine.shape == (8, 12, 24)
+    grouped = fine.reshape(4, 2, 6, 2, 24)
+    np.testing.assert_allclose(coarse.values[0, ..., :24], grouped.mean((1, 3)), atol=1e-5)
+    np.testing.assert_allclose(coarse.values[0, ..., 24:], grouped.std((1, 3)), atol=1e-4)
+    assert coarse.names[0] == "vv_mean_0" and coarse.names[-1] == "vv_spread_23"
+    power = stack.amplitude[0, 0, :24, :24] ** 2
+    with torch.no_grad():
+        corner = made.vit(torch.from_numpy(scaled(power, made.card))[None, None])[0]
+    np.testing.assert_allclose(fine[:4, :4], corner[:4, :4], atol=1e-5)
+
+
+def test_a_scene_in_parts_equals_the_whole_where_windows_are_aligned(weights, make_stack, rng):
+    """Step 2 tokens of 4 px: from a cut at a multiple of 8 px on, tokens away from the cut agree."""
+    path, _ = weights()
+    stack = make_stack(rng, (48, 64), dates=1, bands=("VV",))
+    encoder = Vit(weights=path, patch=4, window=4, halo=1)
+    whole = encoder.encode(stack).values[0]
+    cut = replace(
+        stack,
+        amplitude=stack.amplitude[..., 16:, 24:],
+        valid=stack.valid[:, 16:, 24:],
+        geobox=make_stack(rng, (32, 40)).geobox,
+    )
+    part = encoder.encode(cut).values[0]
+    np.testing.assert_allclose(part[2:, 2:], whole[6:, 8:], atol=1e-5)
+    assert np.abs(part[0] - whole[4, 6:]).max() > 1e-3
+
+
+def test_batches_change_nothing(weights, make_stack, rng):
+    path, _ = weights()
+    stack = make_stack(rng, (40, 44), dates=1)
+    one, many = (Vit(weights=path, patch=8, halo=1, batch=n).encode(stack).values for n in (1, 64))
+    np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def test_bfloat16_is_close(weights, make_stack, rng):
+    path, _ = weights()
+    stack = make_stack(rng, (32, 32), dates=1)
+    exact, fast = (Vit(weights=path, patch=8, precision=p).encode(stack).values for p in ("32", "bf16"))
+    assert 0 < np.abs(exact - fast).max() < 0.1
+
+
+def test_a_lost_token_does_not_reach_its_cell(weights, make_stack, rng):
+    """A cell with one of four tokens lost is the mean of the other three."""
+    path, _ = weights()
+    stack = make_stack(rng, (16, 16), dates=1, bands=("VV",))
+    valid = stack.valid.copy()
+    valid[0, :4, :4] = False
+    stack = replace(stack, valid=valid)
+    fine = Vit(weights=path, patch=4, halo=1).encode(stack)
+    cell = Vit(weights=path, patch=8, halo=1, min_valid=0.7, pool="mean").encode(stack).values[0, 0, 0]
+    assert not fine.valid[0, 0, 0] and fine.valid[0, 0, 1]
+    three = (fine.values[0, 0, 1] + fine.values[0, 1, 0] + fine.values[0, 1, 1]) / 3
+    np.testing.assert_allclose(cell, three, atol=1e-5)
+
+
+def test_channels_are_bands_when_the_network_says_so(weights, make_stack, rng):
+    path, _ = weights(channels=2)
+    stack = make_stack(rng, (16, 16), dates=1)
+    features = Vit(weights=path, patch=4, halo=1).encode(stack)
+    assert features.values.shape[-1] == 24 and features.names[0] == "bands_mean_0"
+    with pytest.raises(DataError, match="expected 2 bands, as the network sees, found 1"):
+        Vit(weights=path, patch=4, halo=1).encode(make_stack(rng, (16, 16), bands=("VV",)))
+
+
+def test_the_control_is_drawn_from_its_seed(make_stack, rng):
+    stack = make_stack(rng, (32, 32), dates=1)
+    a, b, c = (Vit(patch=8, seed=seed).encode(stack) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a.values, b.values)
+    assert np.abs(a.values - c.values).max() > 0.1
+    assert a.encoder == "vit-random"
+
+
+def test_what_does_not_fit_is_refused(weights, make_stack, rng, tmp_path):
+    path, _ = weights()
+    stack = make_stack(rng, (16, 16), dates=1)
+    with pytest.raises(SettingsError, match="more than two halos of 2 tokens, found 4"):
+        Vit(weights=path, patch=4, halo=2).encode(stack)
+    with pytest.raises(ArtefactError, match="expected a model folder"):
+        Vit(weights=tmp_path, patch=4).encode(stack)
+    with pytest.raises(SettingsError, match="no card beside a folder"):
+        Vit(weights=path, card=Card(low_db=-9), halo=1, patch=4).encode(stack)
