@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import json
 import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +30,7 @@ from sarcast.stack.store import NAME as STACK
 from sarcast.stack.store import read_stack
 from sarcast.steps.learn import split_of
 from sarcast.train.augment import Augment
-from sarcast.train.checkpoint import Epoch, History
+from sarcast.train.checkpoint import Epoch, History, rows, write_log
 from sarcast.train.chips import Chips, as_input, batch, cut, places
 from sarcast.train.diagnostics import Health, collapse
 from sarcast.train.loop import Images, Training, processes, train
@@ -131,7 +130,7 @@ def pretrain(settings: Pretrain) -> Path:
         if fabric.is_global_zero:
             with writing(target, settings=told, inputs=inputs, seed=settings.seed) as partial:
                 save_encoder(partial, _pretrained(settings, chosen, vit, data, history))
-                _write_log(partial / LOG_FILE, history)
+                write_log(partial / LOG_FILE, rows(history))
             state.unlink(missing_ok=True)
         fabric.barrier()
     return target
@@ -277,14 +276,6 @@ def _health(line: Epoch) -> Health:
     return Health(
         loss=line.held_out, spread=line.spread, rank=line.rank, normalised_error=line.normalised_error
     )
-
-
-def _write_log(path: Path, history: History) -> None:
-    """One row an epoch; no wall-clock times, so that the same training writes the same file."""
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, [f.name for f in fields(Epoch)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in history.epochs)
 
 
 def _fingerprint(told: dict[str, Any], inputs: dict[str, str]) -> str:

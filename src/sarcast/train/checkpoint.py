@@ -5,10 +5,13 @@ Written whole or not at all, so that a killed training goes on exactly where its
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +37,10 @@ class Epoch:
     spread: float
     rank: float
     learning_rate: float
+    skill_last: float | None = None
+    """Of a forecast, on held-out places: 1 - error / error of the last acquisition (persistence)."""
+    skill_mean: float | None = None
+    """The same against the mean of the context."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +50,23 @@ class History:
     losses: list[float] = field(default_factory=list)
     """Of every step."""
     epochs: list[Epoch] = field(default_factory=list)
+
+
+def rows(history: History, **said: Any) -> list[dict[str, Any]]:
+    """`said` and every epoch's figures that were measured, one row an epoch.
+
+    No wall-clock times, so that the same training gives the same rows.
+    """
+    lines = [asdict(line) for line in history.epochs]
+    return [{**said, **{k: v for k, v in line.items() if v is not None}} for line in lines]
+
+
+def write_log(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Write rows as CSV, with a line of names."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
 
 
 def save_state(

@@ -32,6 +32,10 @@ class Health:
     """Effective rank of the token vectors, 1..dim."""
     normalised_error: float
     """Loss over the variance of what is predicted: 1 is no better than a constant."""
+    skill_last: float | None = None
+    """Of a forecast: 1 - squared error / that of the last valid acquisition (persistence)."""
+    skill_mean: float | None = None
+    """Of a forecast: 1 - squared error / that of the mean of the context."""
 
 
 def spread(vectors: np.ndarray) -> float:

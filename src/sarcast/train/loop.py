@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -19,17 +19,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sarcast.errors import DataError, SettingsError
-from sarcast.objectives.base import Module
 from sarcast.runtime.settings import Settings
 from sarcast.train.checkpoint import Epoch, History, load_state, save_state
-from sarcast.train.diagnostics import health
+from sarcast.train.diagnostics import Health, health
 from sarcast.train.schedule import groups, rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+Batch = tuple[Tensor, ...]
+"""What a module is called with."""
 Images = tuple[Tensor, Tensor]
-"""(pixels (b, c, y, x), valid (b, y, x))."""
+"""The batch of an objective: (pixels (b, c, y, x), valid (b, y, x))."""
 _HIDING, _HELD_OUT = 1, 2
 
 
@@ -58,6 +59,14 @@ class Training(Settings):
     """bf16: bfloat16 where it is safe (autocast)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is one."""
+
+
+class Module(Protocol):
+    """What can be trained: a `torch.nn.Module` whose call, with a batch and `rng`, gives the loss."""
+
+    def stepped(self, done: float) -> None:
+        """Called after each optimiser step, `done` (0..1) of the training behind it."""
+        ...
 
 
 @contextmanager
@@ -90,84 +99,84 @@ def processes(settings: Training) -> Iterator[Fabric]:
 
 def train(
     module: nn.Module,
-    draw: Callable[[int, int], Images],
+    draw: Callable[[int, int], Batch],
     settings: Training,
     *,
-    held_out: Images,
+    held_out: Batch,
     fabric: Fabric,
     state: Path,
     fingerprint: str,
     seed: int,
     report: Callable[[Epoch, History], None],
+    diagnose: Callable[..., Health] = health,
+    shares: Mapping[str, float] | None = None,
 ) -> History:
     """Train `module` in place, going on from `state` where that is of this training.
 
     Args:
-        module: An objective with its encoder (`sarcast.objectives.base.Module`).
-        draw: (step, part) -> images; must depend on its arguments alone.
+        module: A `Module`, such as an objective with its encoder.
+        draw: (step, part) -> batch; must depend on its arguments alone.
         settings: How.
-        held_out: Images for the diagnostics, never learned from.
+        held_out: Batch for the diagnostics, never learned from.
         fabric: From `processes`.
         state: File of the checkpoint, written after every epoch.
         fingerprint: Names this training: a checkpoint of another one is not gone on from.
         seed: Of what is hidden.
         report: Called after every epoch, in the first process only.
+        diagnose: (module, *held_out, seed=...) -> what it is worth.
+        shares: Beginning of a parameter's name -> its share of the learning rate; all others have 1.
 
     Raises:
         SettingsError: The parts cannot be shared evenly by the processes.
         DataError: The loss is no longer finite.
     """
-    objective, total = cast(Module, module), settings.epochs * settings.steps
+    total = settings.epochs * settings.steps
     parts = _parts(settings.parts, fabric.global_rank, fabric.world_size)
     optimiser = torch.optim.AdamW(
-        groups(module, weight_decay=settings.weight_decay),
+        groups(module, weight_decay=settings.weight_decay, shares=shares),
         lr=settings.learning_rate,
         betas=settings.betas,
         fused=True,
     )
     model, stepper = fabric.setup(module, optimiser)
     history = load_state(state, module, optimiser, fingerprint=fingerprint)
+
+    def close(learning_rate: float) -> None:
+        """Diagnose, add a line to the history and report it; in the first process only."""
+        if fabric.is_global_zero:
+            found = diagnose(module, *held_out, seed=_seed(seed, _HELD_OUT))
+            history.epochs.append(_line(history, settings, found, learning_rate))
+            report(history.epochs[-1], history)
+
     if not history.epochs:
-        _close(objective, settings, history, held_out, 0.0, fabric, seed, report)
+        close(0.0)
     for step in range(len(history.losses), total):
         now = rate(step, total, peak=settings.learning_rate, warm_up=settings.warm_up)
         for group in optimiser.param_groups:
-            group["lr"] = now
+            group["lr"] = now * group["share"]
         summed = torch.zeros((), device=fabric.device)
         for part in parts:
-            pixels, valid = (x.to(fabric.device) for x in draw(step, part))
+            batch = [x.to(fabric.device) for x in draw(step, part)]
             with fabric.no_backward_sync(model, enabled=part != parts[-1]):
-                loss = model(pixels, valid, rng=_generator(seed, _HIDING, step, part))
+                loss = model(*batch, rng=_generator(seed, _HIDING, step, part))
                 fabric.backward(loss / len(parts))
             summed += loss.detach() / len(parts)
         history.losses.append(_everywhere(fabric, summed, step))
         fabric.clip_gradients(model, stepper, max_norm=settings.clip, error_if_nonfinite=False)
         stepper.step()
         stepper.zero_grad()
-        objective.stepped((step + 1) / total)
+        cast(Module, module).stepped((step + 1) / total)
         if (step + 1) % settings.steps == 0:
-            _close(objective, settings, history, held_out, now, fabric, seed, report)
+            close(now)
             if fabric.is_global_zero:
                 save_state(state, module, optimiser, history, fingerprint=fingerprint)
             fabric.barrier()
     return history
 
 
-def _close(
-    objective: Module,
-    settings: Training,
-    history: History,
-    held_out: Images,
-    learning_rate: float,
-    fabric: Fabric,
-    seed: int,
-    report: Callable[[Epoch, History], None],
-) -> None:
-    """Diagnose, add a line to the history and report it; in the first process only."""
-    if not fabric.is_global_zero:
-        return
-    found = health(objective, *held_out, seed=_seed(seed, _HELD_OUT))
-    line = Epoch(
+def _line(history: History, settings: Training, found: Health, learning_rate: float) -> Epoch:
+    """The log's line for the epoch that the history ends with."""
+    return Epoch(
         epoch=len(history.losses) // settings.steps,
         step=len(history.losses),
         loss=float(np.mean(history.losses[-settings.steps :])) if history.losses else found.loss,
@@ -176,9 +185,9 @@ def _close(
         spread=found.spread,
         rank=found.rank,
         learning_rate=learning_rate,
+        skill_last=found.skill_last,
+        skill_mean=found.skill_mean,
     )
-    history.epochs.append(line)
-    report(line, history)
 
 
 def _parts(parts: int, rank: int, world: int) -> list[int]:
