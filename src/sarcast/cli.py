@@ -272,7 +272,8 @@ def _print(name: str, module: Any, result: Any, *, as_json: bool) -> None:
     if name == "info":
         return
     if as_json:
-        print(json.dumps(_plain(result), indent=2, sort_keys=True))
+        told = module.as_dict(result) if hasattr(module, "as_dict") else _plain(result)
+        print(json.dumps(told, indent=2, sort_keys=True))
     elif hasattr(module, "as_text"):
         print(module.as_text(result))
     else:

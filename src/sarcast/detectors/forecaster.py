@@ -1,74 +1,24 @@
-"""The network behind the temporal forecaster, how it is trained, and how it forecasts one date."""
+"""How the temporal forecaster is trained on a series, what it is worth, and how it forecasts one date."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from numpy.random import Generator
 from torch import Tensor, nn
 
-from sarcast.nn.time_encoding import time_encoding
+from sarcast.nn.forecaster import Forecaster, context_last, context_mean
 
 if TYPE_CHECKING:
     from sarcast.detectors.transformer import Series, Transformer
 
-DAYS = 365.0
-"""Days before the target are divided by this, in training and in scoring alike."""
 _GEOMETRY = 3
 _CELLS = 4096
-
-
-class Forecaster(nn.Module):
-    """Context (K acquisitions) and what is known of the target -> the target's features.
-
-    Prediction = mean of the valid context + a correction whose last layer starts at zero: an untrained
-    forecaster is the context mean.
-    """
-
-    def __init__(self, dim: int, *, width: int, layers: int, heads: int, encoding: str) -> None:
-        super().__init__()
-        self.embed = nn.Linear(2 * dim + _GEOMETRY, width)
-        self.target = nn.Linear(dim + _GEOMETRY, width)
-        self.time = time_encoding(encoding, width)
-        block = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
-        self.norm = nn.LayerNorm(width)
-        self.correction = nn.Linear(width, dim)
-        nn.init.zeros_(self.correction.weight)
-        nn.init.zeros_(self.correction.bias)
-
-    def forward(
-        self,
-        values: Float[Tensor, "b k dim"],
-        valid: Bool[Tensor, "b k"],
-        frame: Float[Tensor, "b k1 dim"],
-        days: Float[Tensor, "b k"],
-        geometry: Float[Tensor, "b k1 three"],
-    ) -> Float[Tensor, "b dim"]:
-        """Forecast.
-
-        Args:
-            values: Normalised features of the context, 0 where not valid.
-            valid: Which acquisitions of the context the cell was seen on; at least one.
-            frame: Frame-wide state of the context and, last, of the target (k1 = k + 1).
-            days: Days from each acquisition to the target.
-            geometry: Of the context and, last, of the target.
-        """
-        context = self.embed(torch.cat([values, frame[:, :-1], geometry[:, :-1]], -1))
-        context = context + self.time(days / DAYS)
-        query = self.target(torch.cat([frame[:, -1], geometry[:, -1]], -1))[:, None]
-        hidden = torch.cat([~valid, torch.zeros_like(valid[:, :1])], 1)
-        state = self.blocks(torch.cat([context, query], 1), src_key_padding_mask=hidden)
-        weight = valid[..., None].to(values.dtype)
-        mean = (values * weight).sum(1) / weight.sum(1).clamp(min=1)
-        return mean + self.correction(self.norm(state[:, -1]))
 
 
 @dataclass(frozen=True)
@@ -78,6 +28,8 @@ class Trained:
     model: Forecaster
     skill: float
     """On held-out windows: 1 - loss / loss of the context mean. 0 when no training helped."""
+    skill_last: float
+    """On held-out windows: 1 - loss / loss of the last valid acquisition (persistence)."""
 
 
 def train(
@@ -94,9 +46,7 @@ def train(
         rng: Seeds the parameters and the order.
     """
     device = _device(settings)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**31)))
-        model = _model(settings, series.values.shape[-1]).to(device)
+    model = _model(settings, series.values.shape[-1], seed=int(rng.integers(2**31))).to(device)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -105,7 +55,8 @@ def train(
         optimiser, settings.learning_rate, total_steps=max(steps, 2)
     )
     data = _Data(series, settings.context, device)
-    start = lowest = _loss(model, data, held_out)
+    start, last = (_loss(simple, data, held_out) for simple in (_mean, _last))
+    lowest = start
     best = copy.deepcopy(model.state_dict())
     for _ in range(settings.epochs):
         order = rng.permutation(len(windows))
@@ -122,11 +73,26 @@ def train(
         if now < lowest:
             lowest, best = now, copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
-    return Trained(model.eval(), 1 - lowest / start if start else 0.0)
+    return Trained(model.eval(), _skill(lowest, start), _skill(lowest, last))
+
+
+def _skill(loss: float, simple: float) -> float:
+    """1 - loss / that of a simple forecast; 0 where there is nothing to forecast."""
+    return 1 - loss / simple if simple else 0.0
+
+
+def _mean(values: Tensor, valid: Tensor, *_: Tensor) -> Tensor:
+    """The forecast of an untrained forecaster."""
+    return context_mean(values, valid)
+
+
+def _last(values: Tensor, valid: Tensor, *_: Tensor) -> Tensor:
+    """Persistence."""
+    return context_last(values, valid)
 
 
 @torch.inference_mode()
-def _loss(model: Forecaster, data: _Data, windows: np.ndarray) -> float:
+def _loss(model: Callable[..., Tensor], data: _Data, windows: np.ndarray) -> float:
     """Mean smooth-L1 loss over windows; 0 where there are none."""
     total = 0.0
     for first in range(0, len(windows), _CELLS):
@@ -153,7 +119,7 @@ def forecast(model: Forecaster, window: Series) -> np.ndarray:
 
 def load(state: dict[str, np.ndarray], settings: Transformer) -> Forecaster:
     """A forecaster from its saved parameters."""
-    model = _model(settings, len(state["correction.bias"]))
+    model = _model(settings, len(state["correction.bias"]), seed=0)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
     return model.to(_device(settings)).eval()
 
@@ -182,13 +148,15 @@ class _Data:
         return (values, valid, self.frame[every], days, self.geometry[every]), self.values[t, c]
 
 
-def _model(settings: Transformer, dim: int) -> Forecaster:
+def _model(settings: Transformer, dim: int, *, seed: int) -> Forecaster:
     return Forecaster(
         dim,
         width=settings.width,
         layers=settings.layers,
         heads=settings.heads,
         encoding=settings.time_encoding,
+        geometry=_GEOMETRY,
+        seed=seed,
     )
 
 

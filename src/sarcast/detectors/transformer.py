@@ -25,7 +25,7 @@ from sarcast.runtime.settings import Settings
 from sarcast.values import Features, Scores, Split
 
 if TYPE_CHECKING:
-    from sarcast.detectors.forecaster import Forecaster
+    from sarcast.nn.forecaster import Forecaster
 
 
 class Transformer(Settings):
@@ -88,6 +88,7 @@ class Transformer(Settings):
             noise=np.ones(values.shape[-1], np.float32),
             models=(trained[0].model, trained[1].model),
             skill=tuple(t.skill for t in trained),
+            skill_last=tuple(t.skill_last for t in trained),
             history_ids=tuple(features.times.scene_id[i] for i in dates),
             history_fold=fold,
         )
@@ -139,7 +140,10 @@ class TransformerScorer:
     """float32 (dim,): root-mean-square forecast error in history."""
     models: tuple[Forecaster, Forecaster]
     skill: tuple[float, ...]
-    """Of each model, on cells it was not trained on: 1 - loss / loss of the context mean; 0 is no skill."""
+    """Of each model, on history's cells it was not trained on (where its epoch was chosen): 1 - smooth-L1
+    loss / loss of the context mean; 0 is no skill, and an untrained forecaster's."""
+    skill_last: tuple[float, ...]
+    """The same against persistence: 1 - loss / loss of the last valid acquisition."""
     history_ids: tuple[str, ...]
     history_fold: np.ndarray
     """int (history,): which fold a history date was left out in."""
@@ -209,6 +213,7 @@ class TransformerScorer:
             "settings": self.settings.model_dump(mode="json"),
             "history_ids": list(self.history_ids),
             "skill": [round(s, 6) for s in self.skill],
+            "skill_last": [round(s, 6) for s in self.skill_last],
         }
         save_model(folder, config=config, arrays=arrays)
 
@@ -233,6 +238,7 @@ class TransformerScorer:
             noise=arrays["noise"],
             models=(first, second),
             skill=tuple(config["skill"]),
+            skill_last=tuple(config["skill_last"]),
             history_ids=tuple(config["history_ids"]),
             history_fold=arrays["history_fold"],
         )

@@ -1,0 +1,80 @@
+"""The network of the temporal forecaster: a place's last K vectors, with their days, become its next one.
+
+After T-SAR-JEPA (arXiv 2606.05700), with real days before the target instead of a window scaled to [0, 1],
+the target's horizon and frame-wide state known, and the context mean to start from.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from sarcast.nn.time_encoding import time_encoding
+
+DAYS = 365.0
+"""Days before the target are divided by this, in training and in scoring alike."""
+
+
+class Forecaster(nn.Module):
+    """Context (K acquisitions) and what is known of the target -> the target's features.
+
+    Prediction = mean of the valid context + a correction whose last layer starts at zero: an untrained
+    forecaster is the context mean.
+    """
+
+    def __init__(
+        self, dim: int, *, width: int, layers: int, heads: int, encoding: str, geometry: int = 0, seed: int
+    ) -> None:
+        """`geometry` values are known of every acquisition; parameters are drawn from `seed`."""
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.embed = nn.Linear(2 * dim + geometry, width)
+            self.target = nn.Linear(dim + geometry, width)
+            self.time = time_encoding(encoding, width)
+            block = nn.TransformerEncoderLayer(
+                width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            )
+            self.blocks = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
+            self.norm = nn.LayerNorm(width)
+            self.correction = nn.Linear(width, dim)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)
+
+    def forward(
+        self,
+        values: Float[Tensor, "b k dim"],
+        valid: Bool[Tensor, "b k"],
+        frame: Float[Tensor, "b k1 dim"],
+        days: Float[Tensor, "b k"],
+        geometry: Float[Tensor, "b k1 g"],
+    ) -> Float[Tensor, "b dim"]:
+        """Forecast.
+
+        Args:
+            values: Normalised features of the context, 0 where not valid.
+            valid: Which acquisitions of the context the cell was seen on; at least one.
+            frame: Frame-wide state of the context and, last, of the target (k1 = k + 1).
+            days: Days from each acquisition to the target.
+            geometry: Of the context and, last, of the target.
+        """
+        context = self.embed(torch.cat([values, frame[:, :-1], geometry[:, :-1]], -1))
+        context = context + self.time(days / DAYS)
+        query = self.target(torch.cat([frame[:, -1], geometry[:, -1]], -1))[:, None]
+        hidden = torch.cat([~valid, torch.zeros_like(valid[:, :1])], 1)
+        state = self.blocks(torch.cat([context, query], 1), src_key_padding_mask=hidden)
+        return context_mean(values, valid) + self.correction(self.norm(state[:, -1]))
+
+
+def context_mean(values: Float[Tensor, "b k dim"], valid: Bool[Tensor, "b k"]) -> Float[Tensor, "b dim"]:
+    """Mean of the valid acquisitions; 0 where there are none."""
+    weight = valid[..., None].to(values.dtype)
+    return (values * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def context_last(values: Float[Tensor, "b k dim"], valid: Bool[Tensor, "b k"]) -> Float[Tensor, "b dim"]:
+    """The last valid acquisition (persistence); the first one where none is valid."""
+    place = torch.arange(valid.shape[1], device=valid.device)
+    last = torch.where(valid, place, 0).amax(1)
+    return values[torch.arange(len(values), device=values.device), last]
