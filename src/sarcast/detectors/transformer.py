@@ -20,6 +20,7 @@ from pydantic import Field, model_validator
 
 from sarcast.detectors.alike import alike, common_part, disagreement
 from sarcast.detectors.base import history, scores_of
+from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
 from sarcast.runtime.settings import Settings
 from sarcast.values import Features, Scores, Split
@@ -57,6 +58,9 @@ class Transformer(Settings):
     """Share of each feature's variance that is pooled over all cells; the rest is the cell's own."""
     today: float = Field(0.5, ge=0, le=1)
     """Share of the variance scaled by how much the alike cells disagree on the date (rain, wind)."""
+    directions: int | None = Field(None, ge=0)
+    """Principal components of history that wide features are reduced to; 0 for none. When not given, 16 where
+    there are more than 32 features."""
     folds: int = Field(4, ge=2)
     """Groups of history dates left out in turn when history is normalised to score itself."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -72,6 +76,8 @@ class Transformer(Settings):
         """Two forecasters, each trained on every second block of cells: each scores the other's history."""
         from sarcast.detectors.forecaster import train
 
+        matrix = directions(features, split.fit, wanted=self.directions)
+        features = along(features, matrix)
         values, valid = history(features, split.fit, at_least=_FEWEST + 1)
         dates = np.flatnonzero(split.fit)
         fold = np.arange(len(dates)) * min(self.folds, len(dates)) // len(dates)
@@ -84,6 +90,7 @@ class Transformer(Settings):
         learned = TransformerScorer(
             settings=self,
             normals=normals,
+            directions=matrix,
             halves=halves,
             noise=np.ones(values.shape[-1], np.float32),
             models=(trained[0].model, trained[1].model),
@@ -134,6 +141,8 @@ class TransformerScorer:
     settings: Transformer
     normals: tuple[Normal, ...]
     """From the whole history, then with each fold of it left out."""
+    directions: np.ndarray
+    """float32 (dim, direction): what features are reduced to; no columns where they are not."""
     halves: np.ndarray
     """int (cell,): which of the two models was trained on the cell."""
     noise: np.ndarray
@@ -155,7 +164,7 @@ class TransformerScorer:
         normalised without the date. A date needs three valid acquisitions before it.
         """
         index = list(range(len(features.times))) if times is None else list(times)
-        errors, valid = self._errors(features, index)
+        errors, valid = self._errors(along(features, self.directions), index)
         size = np.zeros(valid.shape, np.float32)
         for k, t in enumerate(index):
             error = errors[k] / self.noise
@@ -168,7 +177,7 @@ class TransformerScorer:
         return scores_of(features, index, size.reshape(shape), valid.reshape(shape), detector="transformer")
 
     def with_noise(self, learned_from: Features) -> TransformerScorer:
-        """The same scorer, its `noise` measured on the history that each model was not trained on."""
+        """The same scorer, its `noise` measured on the (reduced) history each model was not trained on."""
         errors, valid = self._errors(learned_from, list(range(len(learned_from.times))))
         noise = np.sqrt(np.maximum((errors[valid] ** 2).mean(0), 1e-12))
         return replace(self, noise=noise.astype(np.float32))
@@ -202,6 +211,7 @@ class TransformerScorer:
         """Write config.json and model.safetensors."""
         arrays = {f"{i}.{name}": getattr(n, name) for i, n in enumerate(self.normals) for name in _NORMAL}
         arrays |= {
+            "directions": self.directions,
             "halves": self.halves.astype(np.int64),
             "noise": self.noise,
             "history_fold": self.history_fold.astype(np.int64),
@@ -234,6 +244,7 @@ class TransformerScorer:
             normals=tuple(
                 Normal(**{name: arrays[f"{i}.{name}"] for name in _NORMAL}) for i in range(1 + folds)
             ),
+            directions=arrays["directions"],
             halves=arrays["halves"],
             noise=arrays["noise"],
             models=(first, second),

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from sarcast.detectors.alike import alike, common_part, disagreement
 from sarcast.detectors.base import history, scores_of
+from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
 from sarcast.runtime.settings import Settings
 from sarcast.values import Features, PatchGrid, Scores, Split
@@ -44,11 +45,16 @@ class ZScore(Settings):
     """How a cell's features become one number: root mean square, or largest absolute value."""
     reach: float = Field(3.0, gt=0)
     """Averaging stops where neighbours differ by several times this, in standard deviations."""
+    directions: int | None = Field(None, ge=0)
+    """Principal components of history that wide features are reduced to; 0 for none. When not given, 16 where
+    there are more than 32 features."""
     folds: int = Field(4, ge=2)
     """Groups of history dates left out in turn when history scores itself."""
 
     def fit(self, features: Features, split: Split, *, rng: Generator) -> ZScorer:
         """Mean, variance and alike cells from the valid history; also with each fold of dates left out."""
+        matrix = directions(features, split.fit, wanted=self.directions)
+        features = along(features, matrix)
         values, valid = history(features, split.fit, at_least=3)
         dates = np.flatnonzero(split.fit)
         fold = np.arange(len(dates)) * min(self.folds, len(dates)) // len(dates)
@@ -59,6 +65,7 @@ class ZScore(Settings):
         return ZScorer(
             settings=self,
             models=(whole, *left_out),
+            directions=matrix,
             history_ids=tuple(features.times.scene_id[i] for i in dates),
             history_fold=fold,
         )
@@ -95,6 +102,8 @@ class ZScorer:
     settings: ZScore
     models: tuple[Normal, ...]
     """The whole history's, then one per fold."""
+    directions: np.ndarray
+    """float32 (dim, direction): what features are reduced to; no columns where they are not."""
     history_ids: tuple[str, ...]
     """Scene ids of history, in time order."""
     history_fold: np.ndarray
@@ -102,6 +111,7 @@ class ZScorer:
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
+        features = along(features, self.directions)
         index = list(range(len(features.times))) if times is None else list(times)
         values = np.zeros((len(index), *features.grid.shape), np.float32)
         valid = np.zeros(values.shape, bool)
@@ -128,7 +138,7 @@ class ZScorer:
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
         arrays = {f"{i}.{name}": getattr(m, name) for i, m in enumerate(self.models) for name in _FIELDS}
-        arrays["history_fold"] = self.history_fold.astype(np.int64)
+        arrays |= {"history_fold": self.history_fold.astype(np.int64), "directions": self.directions}
         config = {"detector": "z_score", "settings": self.settings.model_dump(mode="json")}
         save_model(folder, config={**config, "history_ids": list(self.history_ids)}, arrays=arrays)
 
@@ -142,6 +152,7 @@ class ZScorer:
             models=tuple(Normal(**{name: arrays[f"{i}.{name}"] for name in _FIELDS}) for i in range(count)),
             history_ids=tuple(config["history_ids"]),
             history_fold=arrays["history_fold"],
+            directions=arrays["directions"],
         )
 
 
