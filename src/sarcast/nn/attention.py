@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from sarcast.errors import ShapeError
+from sarcast.nn.linear import Linear
 from sarcast.nn.relative_position import RelativePositionOnKeys
 
 EPS = 1e-6
@@ -25,8 +26,8 @@ class Attention(nn.Module):
         if dim % heads:
             raise ShapeError(f"expected a width in multiples of {heads} heads, found {dim}")
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
         self.rpe_k = RelativePositionOnKeys(dim // heads)
 
     def forward(self, x: Float[Tensor, "b n dim"], bucket: Int[Tensor, "n n"]) -> Float[Tensor, "b n dim"]:
@@ -52,12 +53,12 @@ class Mlp(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = Linear(dim, hidden)
+        self.fc2 = Linear(hidden, dim)
 
     def forward(self, x: Float[Tensor, "b n dim"]) -> Float[Tensor, "b n dim"]:
         """Each token by itself."""
-        return self.fc2(gelu(self.fc1(x)))
+        return self.fc2(self.fc1.with_gelu(x))
 
 
 class Block(nn.Module):
