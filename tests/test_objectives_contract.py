@@ -15,19 +15,26 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.fixture(params=OBJECTIVES)
+WAYS = [*((name, {}) for name in OBJECTIVES), ("local_masked_gradient", {"target": "pixels"})]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: " ".join([way[0], *way[1].values()]))
 def make(request):
+    name, options = request.param
+
     def make(channels=1):
         encoder = ViT(Size(dim=24, depth=2, heads=2), patch=4, channels=channels, rng=seeded())
-        return OBJECTIVES[request.param](**SMALL).module(encoder, rng=seeded(1))
+        return OBJECTIVES[name](**SMALL, **options).module(encoder, rng=seeded(1))
 
     return make
 
 
 @pytest.fixture
 def images(rng):
-    """A grid that is not square: 9 x 10 patches of 4 px."""
-    return torch.from_numpy(np.clip(rng.normal(0.5, 0.2, (3, 1, 36, 40)), 0, 1).astype(np.float32))
+    """A grid that is not square: 9 x 10 patches of 4 px; waves under noise: neighbours tell something."""
+    y, x = np.mgrid[:36, :40] / 12
+    wave = 0.2 * np.sin(y + np.arange(3)[:, None, None, None]) * np.cos(x)
+    return torch.from_numpy(np.clip(rng.normal(0.5 + wave, 0.15), 0, 1).astype(np.float32))
 
 
 def test_same_generator_same_loss_other_generator_other_loss(make, images):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError, install_import_hook
+from pydantic import ValidationError
 
 from sarcast.errors import SettingsError, ShapeError
 
@@ -75,6 +76,46 @@ def test_targets_are_patchified_gradients_scale_after_scale(images):
     expected = torch.cat([patchify(gradients[:, :, i], 4) for i in range(2)], 3).flatten(1, 2)
     assert torch.equal(value, expected)
     assert counts.all()
+
+
+def test_pixel_targets_are_the_patches_own_pixels(images):
+    model = objective(channels=2, target="pixels")
+    both = torch.cat([images, 1 - images], 1)
+    value, counts = model.targets(both)
+    for image in range(3):
+        for patch in range(24):
+            top, left = 4 * (patch // 6), 4 * (patch % 6)
+            own = both[image, :, top : top + 4, left : left + 4].flatten()
+            assert torch.equal(value[image, patch], own)
+    assert counts.all()
+    assert model(both, rng=seeded()).isfinite()
+
+
+def test_pixel_targets_change_nothing_else(images):
+    """The same weights at the start and the same masks: only the last layer is of another size."""
+    ours, pixels = objective().state_dict(), objective(target="pixels").state_dict()
+    assert ours.keys() == pixels.keys()
+    apart = [name for name in ours if not torch.equal(ours[name][: len(pixels[name])], pixels[name])]
+    assert apart in ([], ["decoder_pred.weight"])
+    seen = []
+    for target in ("gradients", "pixels"):
+        model = objective(target=target)
+        model.predict = lambda x, views, valid, kept=model.predict: (
+            seen.append(views) or kept(x, views, valid)
+        )
+        model(images, rng=seeded(3))
+    assert torch.equal(seen[0].hidden, seen[1].hidden)
+    assert torch.equal(seen[0].patch, seen[1].patch)
+
+
+def test_pixel_targets_do_not_count_where_pixels_do_not(images):
+    valid = torch.ones(3, 16, 24, dtype=torch.bool)
+    valid[1, 5, 6] = False
+    spoiled = torch.where(valid[:, None], images, torch.nan)
+    value, counts = objective(target="pixels").targets(spoiled, valid)
+    assert value.isfinite().all()
+    assert (~counts).sum() == 1
+    assert not counts[1, 7, 4 + 2], "row 1 of 4, column 2 of patch 7"
 
 
 @pytest.mark.parametrize("extra", [{}, {"standardise": True}, {"level": True, "standardise": True}])
@@ -191,6 +232,8 @@ def test_what_does_not_fit_is_refused(images):
         objective()(images[..., :-1], rng=seeded())
     with pytest.raises((ShapeError, TypeCheckError), match="valid"):
         objective()(images, torch.ones(3, 16, 20, dtype=torch.bool), rng=seeded())
+    with pytest.raises(ValidationError, match="level goes with target gradients"):
+        objective(target="pixels", level=True)
     with pytest.raises(SettingsError, match="expected an objective in local_masked_gradient"):
         OBJECTIVES["hog"]
 

@@ -3,13 +3,16 @@
 An image is seen through windows of patches (LoMaR); most of a window's patches are replaced by a mask token
 before the encoder, and a small transformer predicts their ratio gradients at four radii. Loss: mean squared
 error over hidden patches. A ratio of means is steady under speckle, but blind to level: `level` adds that.
+`target="pixels"` predicts the hidden pixels themselves, as LoMaR and MAE (arXiv 2111.06377), to compare with.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sarcast.nn.attention import EPS, Block, initialise
@@ -23,8 +26,11 @@ from sarcast.runtime.settings import Settings
 
 
 class LocalMaskedGradient(Settings):
-    """Predict ratio gradients of hidden patches inside local windows."""
+    """Predict ratio gradients (or pixels) of hidden patches inside local windows."""
 
+    target: Literal["gradients", "pixels"] = "gradients"
+    """What is predicted of a hidden patch: its ratio gradients, or its own pixels as the card scales
+    them; `radii` and `offset` are for gradients alone."""
     window: tuple[int, int] = (7, 7)
     """Patches in a window (rows, cols)."""
     windows: int = Field(4, ge=1)
@@ -46,6 +52,17 @@ class LocalMaskedGradient(Settings):
     predictor_heads: int = Field(16, ge=1)
     """Attention heads of the predictor; divides its width."""
 
+    @model_validator(mode="after")
+    def _level_beside_gradients(self) -> LocalMaskedGradient:
+        if self.level and self.target == "pixels":
+            raise ValueError("level goes with target gradients: pixels tell the level themselves")
+        return self
+
+    @property
+    def scales(self) -> int:
+        """Numbers predicted for a pixel of one channel."""
+        return 1 if self.target == "pixels" else len(self.radii) + self.level
+
     def module(self, encoder: ViT, *, rng: torch.Generator) -> MaskedGradientPredictor:
         """`encoder` (shared, not copied) with a predictor whose weights are drawn from `rng`."""
         return MaskedGradientPredictor(encoder, self, rng=rng)
@@ -60,14 +77,13 @@ class MaskedGradientPredictor(nn.Module):
         size = Size(
             dim=settings.predictor_dim, depth=settings.predictor_depth, heads=settings.predictor_heads
         )
-        scales = encoder.channels * (len(settings.radii) + settings.level)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, encoder.size.dim))
         self.encoder_pred = nn.Linear(encoder.size.dim, size.dim)
         self.decoder_blocks = nn.ModuleList(
             Block(size.dim, size.heads, encoder.ratio) for _ in range(size.depth)
         )
         self.decoder_norm = nn.LayerNorm(size.dim, eps=EPS)
-        self.decoder_pred = nn.Linear(size.dim, scales * encoder.patch**2)
+        self.decoder_pred = nn.Linear(size.dim, encoder.channels * settings.scales * encoder.patch**2)
         initialise(self, rng=rng)
         self.encoder = encoder
 
@@ -126,7 +142,11 @@ class MaskedGradientPredictor(nn.Module):
     ) -> tuple[Float[Tensor, "b patch value"], Bool[Tensor, "b patch value"]]:
         """(values to predict, where they count) for every patch of every image; scales after each other."""
         s = self.settings
-        value, counts = ratio_gradients(pixels, radii=s.radii, offset=s.offset, valid=valid, level=s.level)
+        value, counts = (
+            _own(pixels, valid)
+            if s.target == "pixels"
+            else ratio_gradients(pixels, radii=s.radii, offset=s.offset, valid=valid, level=s.level)
+        )
         if s.standardise:
             value = _standardised(value, counts)
         side = self.encoder.patch
@@ -148,6 +168,14 @@ class MaskedGradientPredictor(nn.Module):
 
     def stepped(self, done: float) -> None:
         """After an optimiser step: nothing here follows the encoder."""
+
+
+def _own(
+    pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b y x"] | None
+) -> tuple[Float[Tensor, "b c 1 y x"], Bool[Tensor, "b c 1 y x"]]:
+    """(pixels, 0 where they do not count; where they count), as one scale."""
+    ok = torch.ones_like(pixels, dtype=torch.bool) if valid is None else valid[:, None].expand_as(pixels)
+    return torch.where(ok, pixels, 0.0)[:, :, None], ok[:, :, None]
 
 
 def _standardised(
