@@ -119,6 +119,29 @@ def test_another_place_to_write(stack, tmp_path):
     assert read_features(out).encoder == "gradients" and not (tmp_path / "s" / "features.zarr").exists()
 
 
+def test_weights_that_moved_are_the_same_and_others_are_not(stack, tmp_path):
+    import torch
+
+    from sarcast.nn.card import Card
+    from sarcast.nn.pretrained import Pretrained, save_encoder
+    from sarcast.nn.vit import ViT
+
+    def trained(folder: Path, seed: int) -> Path:
+        vit = ViT.named("micro", patch=8, rng=torch.Generator().manual_seed(seed))
+        save_encoder(folder, Pretrained(vit=vit, card=Card(), window=4))
+        return folder
+
+    path = write(tmp_path / "s" / "stack.zarr", stack)
+    weights = trained(tmp_path / "a" / "encoder", 0)
+    features = encode(Encode(stack=path, encoder="vit", options={"weights": weights}))
+    before = features.stat().st_mtime_ns
+    moved = weights.rename(tmp_path / "encoder")
+    encode(Encode(stack=path, encoder="vit", options={"weights": moved}))
+    assert features.stat().st_mtime_ns == before
+    encode(Encode(stack=path, encoder="vit", options={"weights": trained(weights, 1)}))
+    assert features.stat().st_mtime_ns != before
+
+
 def test_what_cannot_be(stack, tmp_path):
     path = write(tmp_path / "s" / "stack.zarr", stack)
     with pytest.raises(ArtefactError):

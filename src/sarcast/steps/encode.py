@@ -55,7 +55,7 @@ def encode(settings: Encode) -> Path:
     require(settings.stack)
     target = settings.out or settings.stack.parent / NAME
     encoder = build(ENCODERS[settings.encoder], settings.options, where=f"encoder {settings.encoder}")
-    told = {"encoder": settings.encoder, "options": as_json(encoder), **_weights(encoder)}
+    told = {"encoder": settings.encoder, "options": _without_places(encoder), **_weights(encoder)}
     stack = read_stack(settings.stack)
     hashes = date_hashes(settings.stack, stack.times.scene_id, ("amplitude", "valid"))
     if up_to_date(target, settings=told, inputs=hashes):
@@ -66,6 +66,14 @@ def encode(settings: Encode) -> Path:
         with writing(target, settings=told, inputs=hashes) as partial:
             write_features(partial, features)
     return target
+
+
+def _without_places(encoder: Any) -> dict[str, Any]:
+    """An encoder's settings with the names of files only: their content decides, not where they lie."""
+    return {
+        name: Path(value).name if isinstance(getattr(encoder, name), Path) else value
+        for name, value in as_json(encoder).items()
+    }
 
 
 def _weights(encoder: Any) -> dict[str, Any]:
