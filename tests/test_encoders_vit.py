@@ -132,3 +132,21 @@ def test_what_does_not_fit_is_refused(weights, make_stack, rng, tmp_path):
         Vit(weights=tmp_path, patch=4).encode(stack)
     with pytest.raises(SettingsError, match="no card beside a folder"):
         Vit(weights=path, card=Card(low_db=-9), halo=1, patch=4).encode(stack)
+
+
+@pytest.mark.parametrize("tokens", range(1, 30))
+def test_every_token_is_kept_once_and_no_window_is_read_twice(tokens):
+    from sarcast.encoders.vit import _Lattice
+    from sarcast.values import PatchGrid
+
+    grid = PatchGrid(image=(4 * tokens, 4), patch=4, stride=4)
+    lattice = _Lattice.over(grid, 4, window=8, halo=2)
+    windows = lattice.windows(0, 0, tokens)
+    kept = [token for _, begin, end in windows for token in range(begin, end)]
+    starts = [start for start, _, _ in windows]
+    assert kept == list(range(tokens)) and sorted(set(starts)) == starts
+    for start, begin, end in windows:
+        assert start <= begin and end <= start + min(8, tokens)
+        assert start == 0 or begin - start >= 2
+        assert start + 8 >= tokens or start + 8 - end >= 2
+    assert len(windows) == 1 or tokens > 8

@@ -22,7 +22,7 @@ from sarcast.encoders.base import Strip, encode_cells, make_grid
 from sarcast.errors import DataError, SettingsError
 from sarcast.nn.card import Card, scaled
 from sarcast.nn.fill import fill
-from sarcast.nn.pretrained import Pretrained, load_encoder
+from sarcast.nn.pretrained import Pretrained, load_encoder, weight_files
 from sarcast.nn.vit import ViT
 from sarcast.runtime.settings import Settings
 from sarcast.values import Features, PatchGrid, Stack
@@ -40,8 +40,9 @@ class Vit(Settings):
     """
 
     weights: Path | None = None
-    """Folder with config.json and model.safetensors (from pretrain), or a .pth file in the public SAR-JEPA
-    layout with `card`; a random network when not given."""
+    """Folder with config.json and model.safetensors (from pretrain, adapt, finetune), the name of one that
+    comes with sarcast, or a .pth file in the public SAR-JEPA layout with `card`; a random network when not
+    given."""
     card: Card | None = None
     """Scaling of the pixels; a folder of weights has its own."""
     random_init: Literal["micro", "tiny", "small", "base", "large"] = "micro"
@@ -72,11 +73,7 @@ class Vit(Settings):
     @property
     def files(self) -> tuple[Path, ...]:
         """Files whose content decides the features."""
-        if self.weights is None:
-            return ()
-        if self.weights.is_dir():
-            return (self.weights / "config.json", self.weights / "model.safetensors")
-        return (self.weights,)
+        return () if self.weights is None else weight_files(self.weights)
 
     def encode(self, stack: Stack, times: Sequence[int] | None = None) -> Features:
         """Features (time, row, col, dim): every band through a one-channel network, one after the other.
@@ -89,7 +86,7 @@ class Vit(Settings):
             DataError: The image is smaller than a cell, or the network sees another number of bands.
         """
         grid = make_grid(stack, self.patch, self.stride)
-        network = self._network(grid.patch)
+        network = self.network(grid.patch)
         vit, bands = network.vit, len(stack.bands)
         if vit.channels not in (1, bands):
             raise DataError(
@@ -126,7 +123,13 @@ class Vit(Settings):
         seen = network.about.get("judged_dates_seen") and stack.name in network.about.get("stacks", ())
         return "vit-seen" if seen else "vit"
 
-    def _network(self, cell: int) -> Pretrained:
+    def network(self, cell: int) -> Pretrained:
+        """The network, loaded or drawn, on its device; `cell` pixels decide a random one's patches.
+
+        Raises:
+            ArtefactError: The weights are missing or do not fit.
+            SettingsError: The card does not go with the weights.
+        """
         device = torch.device(
             ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         )
@@ -171,13 +174,17 @@ class _Lattice:
         )
 
     def windows(self, axis: int, first: int, last: int) -> list[tuple[int, int, int]]:
-        """(start, core begin, core end) of the windows whose cores hold the tokens `first`..`last` - 1."""
+        """(start, core begin, core end) of the windows whose cores hold the tokens `first`..`last` - 1.
+
+        At the scene's edges, where windows cannot move on with their cores, neighbours become one window.
+        """
         size, whole = self.shape[axis], self.scene[axis]
-        cores = range(first // self.step * self.step, last, self.step)
-        return [
-            (min(max(core - self.halo, 0), whole - size), core, min(core + self.step, whole))
-            for core in cores
-        ]
+        ends: dict[int, tuple[int, int]] = {}
+        for core in range(first // self.step * self.step, last, self.step):
+            start = min(max(core - self.halo, 0), whole - size)
+            begin, _ = ends.get(start, (core, 0))
+            ends[start] = begin, min(core + self.step, whole)
+        return [(start, *core) for start, core in ends.items()]
 
 
 def _tokens(strip: Strip, power: np.ndarray, lattice: _Lattice, run: Run, dim: int) -> tuple[np.ndarray, int]:

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import gelu, linear
+from torch.nn import functional
+from torch.nn.functional import gelu
 
 
 class Linear(nn.Linear):
@@ -21,17 +22,24 @@ class Linear(nn.Linear):
 
     def forward(self, input: Float[Tensor, "*b in"]) -> Float[Tensor, "*b out"]:
         """One vector for each."""
-        if not on_onednn(input, self.weight):
-            return linear(input, self.weight, self.bias)
-        if torch.is_grad_enabled():
-            return _OneDNNLinear.apply(input, self.weight, self.bias)
-        return _product(input, self.weight, self.bias)
+        return linear(input, self.weight, self.bias)
 
     def with_gelu(self, input: Float[Tensor, "*b in"]) -> Float[Tensor, "*b out"]:
         """GELU (exact) of the map: in one kernel where nothing is learned."""
         if torch.is_grad_enabled() or not on_onednn(input, self.weight):
             return gelu(self(input))
         return _product(input, self.weight, self.bias, then="gelu")
+
+
+def linear(
+    x: Float[Tensor, "*b in"], weight: Float[Tensor, "out in"], bias: Float[Tensor, " out"] | None = None
+) -> Float[Tensor, "*b out"]:
+    """The product x W^T + b, differentiable, on the kernels this module is for."""
+    if not on_onednn(x, weight):
+        return functional.linear(x, weight, bias)
+    if torch.is_grad_enabled():
+        return _OneDNNLinear.apply(x, weight, bias)
+    return _product(x, weight, bias)
 
 
 def on_onednn(input: Tensor, weight: Tensor) -> bool:

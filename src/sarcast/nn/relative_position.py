@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sarcast.nn.linear import linear
+
 ALPHA, BETA, GAMMA = 1.9, 3.8, 15.2
 """Distances up to ALPHA are kept, longer ones grow by their log, and stop at BETA; GAMMA = 8 ALPHA."""
 SIDE = 2 * int(BETA) + 1
@@ -32,7 +34,7 @@ class RelativePositionOnKeys(nn.Module):
         self, q: Float[Tensor, "b head n dim"], bucket: Int[Tensor, "n n"]
     ) -> Float[Tensor, "b head n n"]:
         """Term to add to the scores of all pairs: a look-up of q @ table, never a (n, n, dim) array."""
-        return (q @ self.lookup_table_weight[0]).gather(3, bucket.expand(*q.shape[:2], -1, -1))
+        return linear(q, self.lookup_table_weight[0].t()).gather(3, bucket.expand(*q.shape[:2], -1, -1))
 
 
 def buckets(rows: int, cols: int, device: torch.device | None = None) -> Int[Tensor, "n n"]:
