@@ -67,6 +67,9 @@ VERBS = {
     "forecast": Verb(
         "sarcast.steps.forecast", "Forecast", "features.zarr -> detector/: learn to forecast", ("features",)
     ),
+    "finetune": Verb(
+        "sarcast.steps.finetune", "Finetune", "stacks and an encoder -> encoder/, trained with its forecaster"
+    ),
     "score": Verb("sarcast.steps.score", "Score", "features.zarr -> scores.zarr", ("features",)),
     "detect": Verb("sarcast.steps.detect", "Detect", "scores.zarr -> detections.parquet", ("scores",)),
     "publish": Verb("sarcast.steps.publish", "Publish", "a run -> site/: maps, catalogue, report", ("run",)),

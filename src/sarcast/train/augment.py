@@ -29,20 +29,22 @@ def augment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Every image cut, flipped, speckled and its gain moved, each by draws of its own.
 
+    Images of one place (axes between the first and y) share the cut, flip and gain, not the speckle.
+
     Args:
-        power: (b, y, x), linear.
-        valid: bool (b, y, x).
+        power: (b, ..., y, x), linear.
+        valid: bool (b, ..., y, x); its axes between may be others.
         settings: What is allowed.
         crop: Side of the result, pixels.
         rng: Source of all draws.
 
     Returns:
-        (power, valid): (b, crop, crop), float32 and bool.
+        (power, valid): (b, ..., crop, crop), float32 and bool.
 
     Raises:
         ShapeError: The images are smaller than `crop`.
     """
-    b, y, x = power.shape
+    b, (y, x) = len(power), power.shape[-2:]
     if crop > min(y, x):
         raise ShapeError(f"expected images of at least {crop} px a side, found {y} x {x}")
     tops, lefts = rng.integers(y - crop + 1, size=b), rng.integers(x - crop + 1, size=b)
@@ -53,7 +55,11 @@ def augment(
     if settings.flips == "both":
         cols = np.where(across[:, None], cols[:, ::-1], cols)
     at = (np.arange(b)[:, None, None], rows[:, :, None], cols[:, None, :])
-    factor = 10 ** (rng.uniform(-settings.gain_db, settings.gain_db, (b, 1, 1)) / 10)
+    found, ok = (
+        np.moveaxis(np.moveaxis(images, (-2, -1), (1, 2))[at], (1, 2), (-2, -1)) for images in (power, valid)
+    )
+    gain = (b, *(1 for _ in power.shape[1:]))
+    factor = 10 ** (rng.uniform(-settings.gain_db, settings.gain_db, gain) / 10)
     if settings.looks is not None:
-        factor = factor * rng.gamma(settings.looks, 1 / settings.looks, (b, crop, crop))
-    return (power[at] * factor).astype(np.float32), valid[at]
+        factor = factor * rng.gamma(settings.looks, 1 / settings.looks, found.shape)
+    return (found * factor).astype(np.float32), ok

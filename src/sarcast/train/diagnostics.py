@@ -5,7 +5,7 @@ A loss in latent space falls when vectors shrink as well as when something is le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from sarcast.nn.fill import fill
 from sarcast.objectives.base import Module
+from sarcast.objectives.temporal import TemporalPrediction, Windows
 
 SHRUNK = 0.2
 """Spread under this share of its first value is collapse."""
 FEW = 2.0
 """Effective rank under this is collapse."""
-_IMAGES, _VECTORS = 64, 4096
+_IMAGES, _VECTORS, _PLACES = 64, 4096, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +69,25 @@ def collapse(now: Health, start: Health) -> str | None:
 
 
 @torch.no_grad()
-def health(module: Module, pixels: Tensor, valid: Tensor, *, seed: int) -> Health:
+def health(module: Module, *images: Tensor, seed: int) -> Health:
     """Loss, spread, rank and normalised error of an objective on held-out images.
 
     Args:
         module: Objective with its encoder.
-        pixels: (b, c, y, x), as the card scales them.
-        valid: bool (b, y, x).
+        images: pixels (b, c, y, x), as the card scales them, and valid, bool (b, y, x); of several dates one
+            after the other: the first are encoded, the last predicted.
         seed: Of what is hidden.
     """
     device = next(module.encoder.parameters()).device
     loss, seen, vectors = 0.0, 0, []
     target = _Moments()
-    for number, first in enumerate(range(0, len(pixels), _IMAGES)):
-        some = pixels[first : first + _IMAGES].to(device)
-        ok = valid[first : first + _IMAGES].to(device)
+    for number, first in enumerate(range(0, len(images[0]), _IMAGES)):
+        some = [x[first : first + _IMAGES].to(device) for x in images]
         rng = torch.Generator().manual_seed(seed + number)
-        loss += float(module(some, ok, rng=rng)) * len(some)
-        seen += len(some)
-        target.add(*module.targets(some, ok))
-        filled, share = fill(some, ok, module.encoder.patch)
+        loss += float(module(*some, rng=rng)) * len(some[0])
+        seen += len(some[0])
+        target.add(*module.targets(*some[-2:]))
+        filled, share = fill(some[0], some[1], module.encoder.patch)
         vectors.append(module.encoder(filled)[share > 0].float().cpu().numpy())
     every = np.concatenate(vectors)
     every = every[:: max(1, -(-len(every) // _VECTORS))]
@@ -98,6 +98,65 @@ def health(module: Module, pixels: Tensor, valid: Tensor, *, seed: int) -> Healt
         rank=effective_rank(every),
         normalised_error=mean / max(target.variance, 1e-12),
     )
+
+
+@torch.no_grad()
+def forecast_health(
+    module: TemporalPrediction,
+    pixels: Tensor,
+    valid: Tensor,
+    days: Tensor,
+    *,
+    seed: int,  # noqa: ARG001
+) -> Health:
+    """Loss, spread, rank, normalised error and skill on held-out places.
+
+    Errors are squared, over all windows and dimensions, in the units of the loss; the error's variance is
+    that of the vectors to be predicted, around their mean in every dimension. The simple forecasts are made
+    from such vectors too. On noise, to forecast nothing has skill 1 / (K + 1) against the mean of K.
+
+    Args:
+        module: Encoder and predictor.
+        pixels: (b, t, c, y, x), as the card scales them.
+        valid: bool (b, t, y, x).
+        days: (b, t).
+        seed: Nothing is drawn.
+    """
+    device = next(module.parameters()).device
+    vectors, goals, seen = [], [], []
+    for first in range(0, len(pixels), _PLACES):
+        some, ok = (x[first : first + _PLACES].to(device) for x in (pixels, valid))
+        found, enough = module.cells(some, ok)
+        vectors.append(found)
+        goals.append(module.goals(some, ok, found))
+        seen.append(enough)
+    every, use = torch.cat(vectors), torch.cat(seen)
+    goal, when = torch.cat(goals), days.to(device)
+    windows, simple = (module.windows(context, goal, use, when) for context in (every, goal))
+    predicted = torch.cat([module.predict(part) for part in _split(windows)])
+    error, last, mean = (
+        float((guess - windows.goal).square().double().mean())
+        for guess in (predicted, simple.last(), simple.mean())
+    )
+    shown = every[use].float().cpu().numpy()
+    shown = shown[:: max(1, -(-len(shown) // _VECTORS))]
+    return Health(
+        loss=float(module.loss(predicted, windows.goal)),
+        spread=spread(shown),
+        rank=effective_rank(shown),
+        normalised_error=error / max(float(windows.goal.double().var(0, correction=0).mean()), 1e-12),
+        skill_last=1 - error / max(last, 1e-12),
+        skill_mean=1 - error / max(mean, 1e-12),
+    )
+
+
+def _split(windows: Windows) -> list[Windows]:
+    """The same windows in parts that fit into memory."""
+    parts = [getattr(windows, f.name).split(_VECTORS) for f in fields(Windows)]
+    return [
+        Windows(**dict(zip([f.name for f in fields(Windows)], some, strict=True)))
+        for some in zip(*parts, strict=True)
+    ]
 
 
 class _Moments:

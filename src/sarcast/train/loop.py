@@ -42,7 +42,7 @@ class Training(Settings):
     steps: int = Field(100, ge=1)
     """Optimiser steps an epoch."""
     batch: int = Field(16, ge=1)
-    """Images a part."""
+    """Images a part (stage 3: places, each on many dates)."""
     parts: int = Field(1, ge=1)
     """Parts a step: shared by the processes, accumulated within one."""
     learning_rate: float = Field(1e-3, gt=0)
