@@ -120,7 +120,7 @@ def test_chips_with_little_valid_are_left_out(make_stack, rng):
     assert (chips.power[~chips.valid] == 0).all() and np.isfinite(chips.power).all()
     with pytest.raises(DataError, match="places with 50% valid pixels, found none"):
         cut(stack, np.arange(2), (slice(0, 32), slice(0, 40)), count=5, side=16, rng=rng)
-    with pytest.raises(DataError, match="expected dates"):
+    with pytest.raises(DataError, match="expected 1 dates or more"):
         cut(stack, np.arange(0), whole, count=5, side=16, rng=rng)
     with pytest.raises(DataError, match="at least 48 x 96 px"):
         places(stack, side=48, held_out=0.1)

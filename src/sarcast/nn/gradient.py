@@ -119,3 +119,15 @@ def _box(total: Tensor, radius: int, border: int) -> Tensor:
     low, high = border - radius, border + radius + 1
     wide = total[..., high : high + x] - total[..., low : low + x]
     return wide[..., high : high + y, :] - wide[..., low : low + y, :]
+
+
+def standardised(
+    value: Float[Tensor, "b c scale y x"], counts: Bool[Tensor, "b c scale y x"]
+) -> Float[Tensor, "b c scale y x"]:
+    """Mean 0 and variance 1 for each scale of each channel over the batch; 0 where it does not count."""
+    axes = (0, 3, 4)
+    n = counts.sum(axes, keepdim=True).clamp_min(1)
+    mean = value.sum(axes, keepdim=True) / n
+    centred = torch.where(counts, value - mean, 0.0)
+    spread = (centred.square().sum(axes, keepdim=True) / n).sqrt()
+    return centred / spread.clamp_min(1e-6)

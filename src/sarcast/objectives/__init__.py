@@ -5,5 +5,6 @@ from sarcast.runtime.table import table
 OBJECTIVES = table(
     "an objective",
     local_masked_gradient="sarcast.objectives.local_masked_gradient:LocalMaskedGradient",
+    across_dates="sarcast.objectives.across_dates:AcrossDates",
     gradient_jepa="sarcast.objectives.gradient_jepa:GradientJepa",
 )

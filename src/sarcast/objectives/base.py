@@ -16,7 +16,11 @@ class Module(Protocol):
     encoder: ViT
 
     def __call__(self, pixels: Tensor, valid: Tensor | None = None, *, rng: torch.Generator) -> Tensor:
-        """Loss of a batch (b, c, y, x); `rng` draws what is hidden."""
+        """Loss of a batch (b, c, y, x); `rng` draws what is hidden.
+
+        An objective whose settings have a field `dates` = 2 is also called with pixels and valid of a second
+        date of the same places.
+        """
         ...
 
     def targets(self, pixels: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +34,7 @@ from sarcast.train.augment import Augment
 from sarcast.train.checkpoint import Epoch, History, rows, write_log
 from sarcast.train.chips import Chips, as_input, batch, cut, places
 from sarcast.train.diagnostics import Health, collapse
-from sarcast.train.loop import Images, Training, processes, train
+from sarcast.train.loop import Batch, Training, processes, train
 
 if TYPE_CHECKING:
     from sarcast.values import Stack
@@ -112,7 +113,7 @@ def pretrain(settings: Pretrain) -> Path:
     ):
         if fabric.is_global_zero:
             recover(target)
-        data = _data(settings, paths)
+        data = _data(settings, paths, together=getattr(chosen, "dates", None))
         rng = torch.Generator().manual_seed(_seed(settings.seed, _WEIGHTS))
         vit = ViT.named(settings.size, patch=settings.token, rng=rng)
         state = settings.out / f".{NAME}.training.safetensors"
@@ -150,7 +151,7 @@ class _Data:
     """What is learned from and what is not, and what it is."""
 
     chips: Chips
-    held_out: Images
+    held_out: Batch
     card: Card
     names: list[str]
     judged_dates_seen: bool
@@ -169,8 +170,8 @@ def _stacks(settings: Pretrain) -> list[Path]:
     return found
 
 
-def _data(settings: Pretrain, paths: list[Path]) -> _Data:
-    """Chips of all stacks alike, and those of the held-out parts."""
+def _data(settings: Pretrain, paths: list[Path], *, together: int | None) -> _Data:
+    """Chips of all stacks alike, and those of the held-out parts; `together` dates each."""
     sources = [(stack, _dates(settings, path, stack)) for path in paths for stack in [read_stack(path)]]
     for number in range(settings.simulated):
         drawn = np.random.default_rng([settings.seed, _SCENES, number])
@@ -181,11 +182,10 @@ def _data(settings: Pretrain, paths: list[Path]) -> _Data:
     parts = [places(stack, side=crop, held_out=settings.held_out_share) for stack in stacks]
     side = min([2 * crop, *(s.stop - s.start for learn, _ in parts for s in learn)])
     rng = np.random.default_rng([settings.seed, _CHIPS])
+    each, few = (-(-count // len(sources)) for count in (settings.chips, settings.held_out))
+    some = partial(cut, together=together, rng=rng)
     kept = [
-        (
-            cut(stack, dates, learn, count=-(-settings.chips // len(sources)), side=side, rng=rng),
-            cut(stack, dates, other, count=-(-settings.held_out // len(sources)), side=crop, rng=rng),
-        )
+        (some(stack, dates, learn, count=each, side=side), some(stack, dates, other, count=few, side=crop))
         for (stack, dates), (learn, other) in zip(sources, parts, strict=True)
     ]
     card = _card(settings.card, stacks)
@@ -217,7 +217,7 @@ def _card(card: Card, stacks: list[Stack]) -> Card:
     )
 
 
-def _draw(data: _Data, settings: Pretrain, step: int, part: int) -> Images:
+def _draw(data: _Data, settings: Pretrain, step: int, part: int) -> Batch:
     rng = np.random.default_rng([settings.seed, _BATCHES, step, part])
     return batch(
         data.chips,

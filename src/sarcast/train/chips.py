@@ -20,16 +20,19 @@ TRIES = 4
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chips:
-    """Images of one band and date each, all of one size."""
+    """Images of one band each, all of one size; of one date, or of the same number of dates."""
 
     power: np.ndarray
-    """float32 (chip, y, x), linear; 0 where not valid."""
+    """float32 (chip, y, x) or (chip, date, y, x), linear; 0 where not valid."""
     valid: np.ndarray
-    """bool (chip, y, x)."""
+    """bool, of that shape."""
 
     def __post_init__(self) -> None:
-        if self.power.ndim != 3 or self.power.shape != self.valid.shape:
-            raise ShapeError(f"expected chips (chip, y, x), found {self.power.shape} and {self.valid.shape}")
+        if self.power.ndim not in (3, 4) or self.power.shape != self.valid.shape:
+            raise ShapeError(
+                f"expected chips (chip, y, x) or (chip, date, y, x), found {self.power.shape} and "
+                f"{self.valid.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self.power)
@@ -66,6 +69,7 @@ def cut(
     count: int,
     side: int,
     rng: Generator,
+    together: int | None = None,
     min_valid: float = 0.5,
 ) -> Chips:
     """`count` chips of random dates, bands and places; fewer where too little is valid.
@@ -77,18 +81,20 @@ def cut(
         count: Chips wanted.
         side: Of a chip, pixels.
         rng: Source of all draws.
-        min_valid: Share of a chip's pixels that must be valid.
+        together: Different dates a chip has, for chips (chip, date, y, x); None: one, without that axis.
+        min_valid: Share of a chip's pixels that must be valid, on every date.
 
     Raises:
-        DataError: There are no dates, or no place has enough valid pixels.
+        DataError: There are too few dates, or no place has enough valid pixels.
     """
-    if not len(dates):
-        raise DataError(f"expected dates to learn from, found none, in stack {stack.name}")
+    if len(dates) < (together or 1):
+        raise DataError(
+            f"expected {together or 1} dates or more to learn from, found {len(dates)}, in stack {stack.name}"
+        )
     (top, bottom), (left, right) = ((s.start, s.stop) for s in where)
     tries = TRIES * count
     drawn = np.stack(
         [
-            rng.choice(np.asarray(dates), tries),
             rng.integers(len(stack.bands), size=tries),
             rng.integers(top, bottom - side + 1, tries),
             rng.integers(left, right - side + 1, tries),
@@ -96,12 +102,13 @@ def cut(
         1,
     )
     power, valid = [], []
-    for t, band, row, col in drawn:
+    for band, row, col in drawn:
         box = (slice(row, row + side), slice(col, col + side))
-        ok = np.asarray(stack.valid[t, *box])
-        if ok.mean() < min_valid:
+        some = rng.choice(np.asarray(dates), together or 1, replace=False)
+        ok = np.stack([np.asarray(stack.valid[t, *box]) for t in some])
+        if ok.mean((1, 2)).min() < min_valid:
             continue
-        amplitude = np.asarray(stack.amplitude[t, band, *box], np.float32)
+        amplitude = np.stack([np.asarray(stack.amplitude[t, band, *box], np.float32) for t in some])
         power.append(np.where(ok, amplitude * amplitude, 0))
         valid.append(ok)
         if len(power) == count:
@@ -110,19 +117,30 @@ def cut(
         raise DataError(
             f"expected places with {min_valid:.0%} valid pixels, found none, in stack {stack.name}"
         )
-    return Chips(power=np.stack(power).astype(np.float32), valid=np.stack(valid))
+    found = Chips(power=np.stack(power).astype(np.float32), valid=np.stack(valid))
+    return found if together else Chips(power=found.power[:, 0], valid=found.valid[:, 0])
 
 
 def batch(
     chips: Chips, card: Card, settings: Augment, *, size: int, crop: int, rng: Generator
-) -> tuple[Tensor, Tensor]:
-    """`size` chips drawn and augmented: (pixels (b, 1, y, x) as the card scales them, valid (b, y, x))."""
+) -> tuple[Tensor, ...]:
+    """`size` chips drawn and augmented, as `as_input` gives them; of several dates two are drawn."""
     some = rng.integers(len(chips), size=size)
-    power, valid = augment(chips.power[some], chips.valid[some], settings, crop=crop, rng=rng)
-    return as_input(power, valid, card)
+    power, valid = chips.power[some], chips.valid[some]
+    if power.ndim == 4:
+        rows = np.arange(size)[:, None]
+        pair = rng.random(power.shape[:2]).argsort(1)[:, :2]
+        power, valid = power[rows, pair], valid[rows, pair]
+    return as_input(*augment(power, valid, settings, crop=crop, rng=rng), card)
 
 
-def as_input(power: np.ndarray, valid: np.ndarray, card: Card) -> tuple[Tensor, Tensor]:
-    """(b, y, x) power and validity as a network takes them: (b, 1, y, x) scaled, and valid."""
+def as_input(power: np.ndarray, valid: np.ndarray, card: Card) -> tuple[Tensor, ...]:
+    """Power and validity (b, y, x) as a network takes them: (b, 1, y, x) scaled, and valid (b, y, x).
+
+    Of (b, date, y, x) the first two dates, one after the other: four tensors.
+    """
     ok = torch.from_numpy(np.ascontiguousarray(valid))
-    return scaled(torch.from_numpy(np.ascontiguousarray(power)), card, ok)[:, None], ok
+    pixels = scaled(torch.from_numpy(np.ascontiguousarray(power)), card, ok)
+    if pixels.ndim == 3:
+        return pixels[:, None], ok
+    return pixels[:, :1], ok[:, 0], pixels[:, 1:2], ok[:, 1]
