@@ -12,6 +12,7 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from sarcast.nn.linear import linear
 
@@ -42,11 +43,11 @@ def buckets(rows: int, cols: int, device: torch.device | None = None) -> Int[Ten
 
     Tables are kept for each grid and device, outside any state dict.
     """
+    if torch.compiler.is_compiling():  # a grid of any size stays open in a traced graph
+        return _buckets(rows, cols).to(device)
     key = (rows, cols, torch.device(device or "cpu"))
     if key in _BUCKETS:
         return _BUCKETS[key]
-    if torch.compiler.is_compiling():
-        return _buckets(rows, cols).to(key[2])
     with torch.inference_mode(False):  # kept for training too, wherever it is first asked for
         _BUCKETS[key] = _buckets(rows, cols).to(key[2])
     return _BUCKETS[key]
@@ -63,11 +64,11 @@ def bin_of(distance: int) -> int:
 def _buckets(rows: int, cols: int) -> Tensor:
     down, right = (_bins(n) + SIDE // 2 for n in (rows, cols))
     pairs = SIDE * down[:, None, :, None] + right[None, :, None, :]
-    table = torch.full((1 + rows * cols, 1 + rows * cols), BUCKETS - 1)
-    table[1:, 1:] = pairs.reshape(rows * cols, rows * cols)
-    return table
+    return pad(pairs.reshape(rows * cols, rows * cols), (1, 0, 1, 0), value=BUCKETS - 1)
 
 
 def _bins(n: int) -> Tensor:
     """(query, key) of one axis."""
-    return torch.tensor([[bin_of(query - key) for key in range(n)] for query in range(n)])
+    bins = torch.tensor([bin_of(distance) for distance in range(math.ceil(GAMMA) + 1)])
+    distance = torch.arange(n)[:, None] - torch.arange(n)
+    return distance.sign() * bins[distance.abs().clamp(max=len(bins) - 1)]
