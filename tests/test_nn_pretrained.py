@@ -1,6 +1,8 @@
 """A folder of weights tells all that is needed; a public file needs a card; what does not fit is named."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from sarcast.errors import ArtefactError, SettingsError
 from sarcast.nn.card import Card
 from sarcast.nn.checkpoint_layout import to_public, write_public
-from sarcast.nn.pretrained import Pretrained, load_encoder, save_encoder
+from sarcast.nn.pretrained import Pretrained, find_weights, load_encoder, save_encoder, weight_files
 from sarcast.nn.vit import Size, ViT
 from sarcast.runtime.model import load_model, save_model
 
@@ -31,6 +33,35 @@ def test_a_folder_comes_back(made, tmp_path):
     image = torch.rand(1, 2, 8, 12)
     with torch.no_grad():
         assert torch.equal(back.vit(image), made.vit(image))
+
+
+def test_half_the_bytes_give_float32_within_half_precision(made, tmp_path):
+    for half in (False, True):
+        save_encoder(tmp_path / str(half), made, half=half)
+    whole, half = ((tmp_path / name / "model.safetensors").stat().st_size for name in ("False", "True"))
+    _, arrays = load_model(tmp_path / "True")
+    numbers = sum(a.size for a in arrays.values())
+    assert whole - half == pytest.approx(2 * numbers, abs=200)
+    assert {a.dtype for a in arrays.values()} == {np.dtype(np.float16)}
+    back = load_encoder(tmp_path / "True").vit
+    for a, b in zip(back.parameters(), made.vit.parameters(), strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b.detach(), rtol=2**-11, atol=1e-7)
+
+
+def test_weights_that_come_with_sarcast_go_by_name(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("sarcast.nn.pretrained.SHIPPED", tmp_path / "weights")
+    with pytest.raises(ArtefactError, match="a name in none that comes with sarcast"):
+        find_weights(Path("our-micro"))
+    save_encoder(tmp_path / "weights" / "our-micro", made)
+    assert find_weights(Path("our-micro")) == tmp_path / "weights" / "our-micro"
+    assert load_encoder(Path("our-micro")).about == made.about
+    assert [p.name for p in weight_files(Path("our-micro"))] == ["config.json", "model.safetensors"]
+    with pytest.raises(ArtefactError, match="a name in our-micro that comes with sarcast, found nothing"):
+        find_weights(Path("nowhere/our-micro"))
+    monkeypatch.chdir(tmp_path)
+    save_encoder(Path("our-micro"), replace(made, about={"steps": 8}))
+    assert load_encoder(Path("our-micro")).about == {"steps": 8}, "a folder of that name comes first"
 
 
 def test_a_public_file_needs_a_card(tmp_path):

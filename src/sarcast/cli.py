@@ -64,6 +64,7 @@ VERBS = {
     ),
     "encode": Verb("sarcast.steps.encode", "Encode", "stack.zarr -> features.zarr", ("stack",)),
     "pretrain": Verb("sarcast.steps.pretrain", "Pretrain", "stacks or simulated scenes -> encoder/"),
+    "adapt": Verb("sarcast.steps.adapt", "Adapt", "stacks and an encoder -> encoder/, trained on that place"),
     "forecast": Verb(
         "sarcast.steps.forecast", "Forecast", "features.zarr -> detector/: learn to forecast", ("features",)
     ),

@@ -1,4 +1,7 @@
-"""An encoder with what must be known to use it: a folder of ours, or a file in the public SAR-JEPA layout."""
+"""An encoder with what must be known to use it: a folder of ours, or a file in the public SAR-JEPA layout.
+
+Weights that come with sarcast are such folders too, in weights/, and go by their name.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sarcast.errors import ArtefactError, SettingsError
 from sarcast.nn.card import Card
 from sarcast.nn.checkpoint_layout import load_public, read_public, size_of
 from sarcast.nn.vit import Size, ViT
-from sarcast.runtime.model import load_model, save_model
+from sarcast.runtime.model import CONFIG, WEIGHTS, load_model, save_model
 from sarcast.runtime.settings import as_json, build
 
 KIND, VERSION = "vit", 1
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""One folder for each encoder that comes with sarcast."""
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""One folder for each encoder that comes with sarcast."""
 PUBLIC_WINDOW = 14
 """Tokens a side of the images the public weights were trained on."""
 
@@ -32,8 +40,31 @@ class Pretrained:
     """JSON-able: objective, data, steps, whether judged dates were seen ..."""
 
 
-def save_encoder(folder: Path, encoder: Pretrained) -> None:
-    """Write config.json and model.safetensors into `folder` (made here)."""
+def find_weights(path: Path) -> Path:
+    """`path` where it exists, else the weights of that name that come with sarcast.
+
+    Raises:
+        ArtefactError: Neither is there; says which names come with sarcast.
+    """
+    if path.exists():
+        return path
+    shipped = sorted(p.name for p in SHIPPED.iterdir()) if SHIPPED.is_dir() else []
+    if str(path) in shipped:
+        return SHIPPED / path
+    raise ArtefactError(
+        f"expected a folder or file of weights, or a name in {', '.join(shipped) or 'none'} that comes with "
+        f"sarcast, found nothing, in {path}"
+    )
+
+
+def weight_files(path: Path) -> tuple[Path, ...]:
+    """Files whose content decides what `load_encoder` gives; `path` as there."""
+    found = find_weights(path)
+    return (found / CONFIG, found / WEIGHTS) if found.is_dir() else (found,)
+
+
+def save_encoder(folder: Path, encoder: Pretrained, *, half: bool = False) -> None:
+    """Write config.json and model.safetensors into `folder` (made here); `half`: 16 bits a weight, not 32."""
     vit = encoder.vit
     config = {
         "encoder": KIND,
@@ -46,22 +77,32 @@ def save_encoder(folder: Path, encoder: Pretrained) -> None:
         "card": as_json(encoder.card),
         "about": encoder.about,
     }
+    kind = np.float16 if half else np.float32
+    kind = np.float16 if half else np.float32
     state = {name: value.detach().float().cpu().numpy() for name, value in vit.state_dict().items()}
+    state = {name: value.astype(kind) for name, value in state.items()}
+    state = {name: value.astype(kind) for name, value in state.items()}
     save_model(folder, config=config, arrays=state)
 
 
 def load_encoder(path: Path, *, card: Card | None = None) -> Pretrained:
-    """An encoder from a folder `save_encoder` wrote, or a .pth file in the public layout.
+    """An encoder from a folder `save_encoder` wrote, or a .pth file in the public layout; float32.
 
     Args:
-        path: Folder or file.
+        path: Folder, file, or name of weights that come with sarcast.
         card: Scaling of the input: required for a file, which does not tell; None for a folder, which does.
 
     Raises:
         ArtefactError: Missing, unreadable, or a tensor is missing or misshapen (named).
         SettingsError: A file without a card, or a folder with another.
     """
-    return _from_folder(path, card) if path.is_dir() else _from_file(path, card)
+    found = find_weights(path)
+    return _from_folder(found, card) if found.is_dir() else _from_file(found, card)
+
+
+def stages(about: dict[str, Any]) -> list[str]:
+    """What was done to an encoder, in order, such as pretrain, adapt; from its `Pretrained.about`."""
+    return list(about.get("stages") or (["pretrain"] if "objective" in about else []))
 
 
 def _from_folder(folder: Path, card: Card | None) -> Pretrained:
@@ -110,4 +151,6 @@ def _from_file(path: Path, card: Card | None) -> Pretrained:
         size, patch=patch, channels=channels, ratio=hidden.shape[0] / hidden.shape[1], rng=torch.Generator()
     )
     load_public(vit, weights, where=where)
-    return Pretrained(vit=vit.eval(), card=card, window=PUBLIC_WINDOW, about={"file": path.name})
+    return Pretrained(
+        vit=vit.eval(), card=card, window=PUBLIC_WINDOW, about={"file": path.name, "stages": ["pretrain"]}
+    )

@@ -21,14 +21,15 @@ from pydantic import Field
 from sarcast import __version__
 from sarcast.errors import ArtefactError, SettingsError, StackError
 from sarcast.nn.card import Card
-from sarcast.nn.pretrained import Pretrained, save_encoder
-from sarcast.nn.vit import SIZES, Size, ViT
+from sarcast.nn.pretrained import Pretrained, find_weights, load_encoder, save_encoder, stages, weight_files
+from sarcast.nn.vit import SIZES, ViT
 from sarcast.objectives import OBJECTIVES
-from sarcast.runtime.artefact import content_hash, locked, recover, up_to_date, writing
+from sarcast.runtime.artefact import file_hash, locked, recover, up_to_date, writing
 from sarcast.runtime.settings import Settings, as_json, build
 from sarcast.sar.simulate import SimulateScene, simulate
 from sarcast.stack.store import NAME as STACK
 from sarcast.stack.store import read_stack
+from sarcast.steps.dates import date_hashes
 from sarcast.steps.learn import split_of
 from sarcast.train.augment import Augment
 from sarcast.train.checkpoint import Epoch, History, rows, write_log
@@ -41,12 +42,17 @@ if TYPE_CHECKING:
 
 NAME, LOG_FILE = "encoder", "log.csv"
 LOG = logging.getLogger("sarcast.pretrain")
+CROP = 8
+"""Side of a training image where neither settings nor weights say, tokens."""
 _CHIPS, _SCENES, _WEIGHTS, _BATCHES = range(4)
 
 
 class Pretrain(Settings):
     """Train an encoder without labels."""
 
+    start: Path | None = None
+    """Weights to go on from: a folder, a name that comes with sarcast, or a .pth file in the public SAR-JEPA
+    layout; size and token are then theirs, and the card too where they have one. New when not given."""
     out: Path
     """Folder for encoder/ (config.json, model.safetensors, log.csv)."""
     source: tuple[Path, ...] = ()
@@ -61,13 +67,14 @@ class Pretrain(Settings):
     """local_masked_gradient (SAR-JEPA) or gradient_jepa."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, e.g. --options.level true; its predictor has half the encoder's width and a
-    third of its depth where they do not say otherwise."""
+    third of its depth, and its windows are no larger than the crop, where they do not say otherwise."""
     size: Literal["micro", "tiny", "small", "base", "large"] = "tiny"
     """Width and depth of the encoder."""
     token: int = Field(8, ge=2)
     """Side of a token, pixels."""
-    crop: int = Field(8, ge=2)
-    """Side of a training image, tokens."""
+    crop: int | None = Field(None, ge=2)
+    """Side of a training image, tokens; when not given 8, or as the weights were trained, and less where the
+    stacks are small."""
     chips: int = Field(2000, ge=1)
     """Places cut from the stacks and kept in memory, each twice a training image wide where there is room."""
     held_out: int = Field(128, ge=2)
@@ -91,19 +98,30 @@ def pretrain(settings: Pretrain) -> Path:
 
     Raises:
         SettingsError: There is nothing to learn from, or the objective or an option is unknown.
-        ArtefactError: A source is missing or unfinished.
+        ArtefactError: A source or the weights are missing or unfinished.
         DataError: Too few dates or valid pixels, stacks too small for the crop, or a loss not finite.
         StackError: Calibrated and uncalibrated stacks are mixed.
     """
+    return train_encoder(settings, stage="pretrain")
+
+
+def train_encoder(settings: Pretrain, *, stage: str) -> Path:
+    """What `pretrain` does; `stage` is what it is called in the encoder's `about`.
+
+    Inputs are the weights gone on from and the dates learned from alone: later dates change nothing.
+    """
+    sources = _sources(settings)
+    start = None if settings.start is None else _start(settings, settings.start)
+    settings = settings.model_copy(update={"crop": _crop(settings, start, sources)})
     chosen = build(
         OBJECTIVES[settings.objective],
-        {**_predictor(SIZES[settings.size]), **settings.options},
+        {**_defaults(settings, start), **settings.options},
         where=f"objective {settings.objective}",
     )
-    paths = _stacks(settings)
-    told = {**as_json(settings), "options": as_json(chosen)}
-    del told["out"], told["source"]
-    inputs = {f"{number} {path.parent.name}": content_hash(path) for number, path in enumerate(paths)}
+    told = {**as_json(settings), "options": as_json(chosen), "stage": stage}
+    for name in ("out", "source", "start", *(("size", "token") if start else ())):
+        del told[name]
+    inputs = _inputs(settings, sources)
     target = settings.out / NAME
     if up_to_date(target, settings=told, inputs=inputs):
         return target
@@ -113,9 +131,9 @@ def pretrain(settings: Pretrain) -> Path:
     ):
         if fabric.is_global_zero:
             recover(target)
-        data = _data(settings, paths, together=getattr(chosen, "dates", None))
+        data = _data(settings, start, sources, together=getattr(chosen, "dates", None))
         rng = torch.Generator().manual_seed(_seed(settings.seed, _WEIGHTS))
-        vit = ViT.named(settings.size, patch=settings.token, rng=rng)
+        vit = start.vit if start else ViT.named(settings.size, patch=settings.token, rng=rng)
         state = settings.out / f".{NAME}.training.safetensors"
         history = train(
             chosen.module(vit, rng=rng),
@@ -129,21 +147,35 @@ def pretrain(settings: Pretrain) -> Path:
             report=_reporter(settings),
         )
         if fabric.is_global_zero:
+            about = _about(settings, stage, start, chosen, data, history)
+            made = Pretrained(vit=vit, card=data.card, window=data.crop // vit.patch, about=about)
             with writing(target, settings=told, inputs=inputs, seed=settings.seed) as partial:
-                save_encoder(partial, _pretrained(settings, chosen, vit, data, history))
+                save_encoder(partial, made)
                 write_log(partial / LOG_FILE, rows(history))
             state.unlink(missing_ok=True)
         fabric.barrier()
     return target
 
 
-def _predictor(size: Size) -> dict[str, int]:
-    """A predictor that costs little beside its encoder."""
+def _defaults(settings: Pretrain, start: Pretrained | None) -> dict[str, Any]:
+    """A predictor that costs little beside its encoder, and windows that fit the image."""
+    size = start.vit.size if start else SIZES[settings.size]
+    own = OBJECTIVES[settings.objective]().model_dump().get("window")
     return {
         "predictor_dim": size.dim // 2,
         "predictor_depth": max(2, size.depth // 3),
         "predictor_heads": size.heads,
+        **({"window": tuple(min(side, settings.crop or side) for side in own)} if own else {}),
     }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Source:
+    """A stack and the dates of it that are learned from."""
+
+    path: Path
+    stack: Stack
+    dates: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,56 +185,91 @@ class _Data:
     chips: Chips
     held_out: Batch
     card: Card
+    crop: int
+    """Side of a training image, pixels."""
     names: list[str]
-    judged_dates_seen: bool
 
 
-def _stacks(settings: Pretrain) -> list[Path]:
-    """Every stack.zarr of the sources, in their order."""
-    found: list[Path] = []
+def _sources(settings: Pretrain) -> list[_Source]:
+    """Every stack.zarr of the sources, in their order, with its usable dates of history or of all times."""
+    paths: list[Path] = []
     for source in settings.source:
         some = [source] if source.name == STACK else sorted(source.glob(f"stacks/*/{STACK}"))
         if not some or not all(path.exists() for path in some):
             raise ArtefactError(f"expected a run folder or a {STACK}, found none, in {source}")
-        found += some
-    if not found and not settings.simulated:
+        paths += some
+    if not paths and not settings.simulated:
         raise SettingsError("expected a source or simulated scenes to learn from, found neither")
+    found = []
+    for path in paths:
+        stack = read_stack(path)
+        split, usable = split_of(stack.times, path.parent)
+        dates = np.flatnonzero(usable & (split.fit if settings.dates == "history" else True))
+        found.append(_Source(path=path, stack=stack, dates=dates))
     return found
 
 
-def _data(settings: Pretrain, paths: list[Path], *, together: int | None) -> _Data:
+def _start(settings: Pretrain, path: Path) -> Pretrained:
+    """The weights to go on from; the card is for a file, which has none."""
+    own = settings.card == Card() and find_weights(path).is_dir()
+    start = load_encoder(path, card=None if own else settings.card)
+    if start.vit.channels != 1:
+        raise SettingsError(f"expected weights of one channel, found {start.vit.channels}, in {path}")
+    return start
+
+
+def _crop(settings: Pretrain, start: Pretrained | None, sources: list[_Source]) -> int:
+    """Tokens a side of a training image: as asked, else as the weights or all images have room for."""
+    if settings.crop is not None:
+        return settings.crop
+    token = start.vit.patch if start else settings.token
+    shapes = [tuple(one.stack.geobox.shape) for one in sources]
+    shapes += [settings.scene.shape] if settings.simulated else []
+    room = min(min(*shape, max(shape) // 2) for shape in shapes)
+    return max(2, min(start.window if start else CROP, room // token))
+
+
+def _inputs(settings: Pretrain, sources: list[_Source]) -> dict[str, str]:
+    """Hashes of the weights gone on from and of the dates learned from."""
+    files = weight_files(settings.start) if settings.start else ()
+    found = {f"weights {path.name}": file_hash(path) for path in files}
+    for number, one in enumerate(sources):
+        hashes = date_hashes(one.path, one.stack.times.scene_id, ("amplitude", "valid"))
+        scenes = [one.stack.times.scene_id[t] for t in one.dates]
+        found |= {f"{number} {one.stack.name} {scene}": hashes[scene] for scene in scenes}
+        found[f"{number} {one.stack.name} radiometry"] = one.stack.radiometry
+    return found
+
+
+def _data(
+    settings: Pretrain, start: Pretrained | None, sources: list[_Source], *, together: int | None
+) -> _Data:
     """Chips of all stacks alike, and those of the held-out parts; `together` dates each."""
-    sources = [(stack, _dates(settings, path, stack)) for path in paths for stack in [read_stack(path)]]
+    every = [(one.stack, one.dates) for one in sources]
     for number in range(settings.simulated):
         drawn = np.random.default_rng([settings.seed, _SCENES, number])
         stack = simulate(settings.scene, rng=drawn).stack
-        sources.append((stack, np.arange(len(stack.times))))
-    stacks = [stack for stack, _ in sources]
-    crop = settings.crop * settings.token
+        every.append((stack, np.arange(len(stack.times))))
+    stacks = [stack for stack, _ in every]
+    crop = (settings.crop or CROP) * (start.vit.patch if start else settings.token)
     parts = [places(stack, side=crop, held_out=settings.held_out_share) for stack in stacks]
     side = min([2 * crop, *(s.stop - s.start for learn, _ in parts for s in learn)])
     rng = np.random.default_rng([settings.seed, _CHIPS])
-    each, few = (-(-count // len(sources)) for count in (settings.chips, settings.held_out))
+    each, few = (-(-count // len(every)) for count in (settings.chips, settings.held_out))
     some = partial(cut, together=together, rng=rng)
     kept = [
         (some(stack, dates, learn, count=each, side=side), some(stack, dates, other, count=few, side=crop))
-        for (stack, dates), (learn, other) in zip(sources, parts, strict=True)
+        for (stack, dates), (learn, other) in zip(every, parts, strict=True)
     ]
-    card = _card(settings.card, stacks)
+    card = _card(start.card if start else settings.card, stacks)
     held_out = Chips.of([one for _, one in kept])
     return _Data(
         chips=Chips.of([one for one, _ in kept]),
         held_out=as_input(held_out.power, held_out.valid, card),
         card=card,
-        names=[stack.name for stack in stacks[: len(paths)]],
-        judged_dates_seen=bool(paths) and settings.dates == "all",
+        crop=crop,
+        names=[one.stack.name for one in sources],
     )
-
-
-def _dates(settings: Pretrain, path: Path, stack: Stack) -> np.ndarray:
-    """Usable dates of history, or of the whole series."""
-    split, usable = split_of(stack.times, path.parent)
-    return np.flatnonzero(usable & (split.fit if settings.dates == "history" else True))
 
 
 def _card(card: Card, stacks: list[Stack]) -> Card:
@@ -224,28 +291,32 @@ def _draw(data: _Data, settings: Pretrain, step: int, part: int) -> Batch:
         data.card,
         settings.augment,
         size=settings.training.batch,
-        crop=settings.crop * settings.token,
+        crop=data.crop,
         rng=rng,
     )
 
 
-def _pretrained(settings: Pretrain, chosen: Any, vit: ViT, data: _Data, history: History) -> Pretrained:
-    training = settings.training
-    return Pretrained(
-        vit=vit,
-        card=data.card,
-        window=settings.crop,
-        about={
-            "sarcast": __version__,
-            "objective": settings.objective,
-            "options": as_json(chosen),
-            "stacks": data.names,
-            "simulated": settings.simulated,
-            "judged_dates_seen": data.judged_dates_seen,
-            "images": len(history.losses) * training.batch * training.parts,
-            "last": asdict(history.epochs[-1]),
-        },
-    )
+def _about(
+    settings: Pretrain, stage: str, start: Pretrained | None, chosen: Any, data: _Data, history: History
+) -> dict[str, Any]:
+    """What was done to the encoder, before and now; once marked as having seen judged dates, always."""
+    training, before = settings.training, start.about if start else {}
+    done = {
+        "objective": settings.objective,
+        "options": as_json(chosen),
+        "simulated": settings.simulated,
+        "images": len(history.losses) * training.batch * training.parts,
+        "last": asdict(history.epochs[-1]),
+    }
+    seen = bool(data.names) and settings.dates == "all"
+    return {
+        **before,
+        "sarcast": __version__,
+        "stages": [*stages(before), stage],
+        "stacks": sorted({*before.get("stacks", ()), *data.names}),
+        "judged_dates_seen": seen or bool(before.get("judged_dates_seen")),
+        **({stage: {**done, "stacks": data.names, "seed": settings.seed}} if start else done),
+    }
 
 
 def _reporter(settings: Pretrain) -> Callable[[Epoch, History], None]:
