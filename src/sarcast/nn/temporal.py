@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sarcast.nn.attention import initialise
+from sarcast.nn.linear import Linear
+from sarcast.nn.sequence import Layer
 from sarcast.nn.time_encoding import time_encoding
 
 
@@ -38,14 +40,9 @@ class TemporalPredictor(nn.Module):
         """
         super().__init__()
         self.time_enc = time_encoding(encoding, dim)
-        self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                dim, heads, feedforward, dropout, "gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(Layer(dim, heads, feedforward, dropout) for _ in range(layers))
         self.out_norm = nn.LayerNorm(dim)
-        self.out_proj = nn.Linear(dim, dim)
+        self.out_proj = Linear(dim, dim)
         initialise(self, rng=rng)
 
     def forward(
@@ -64,6 +61,5 @@ class TemporalPredictor(nn.Module):
         x = context + self.time_enc(times)
         for layer in self.layers[:-1]:
             x = layer(x)
-        last = cast(nn.TransformerEncoderLayer, self.layers[-1])
-        x = last.norm1(x)
-        return last.self_attn(x, x, x, need_weights=True, average_attn_weights=False)[1]
+        last = cast(Layer, self.layers[-1])
+        return last.self_attn.maps(last.norm1(x))

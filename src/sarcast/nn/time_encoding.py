@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sarcast.errors import SettingsError, ShapeError
+from sarcast.nn import linear
 
 HIDDEN = 256
 """Width of the continuous encoding's hidden layers."""
@@ -27,7 +28,7 @@ class Sinusoidal(nn.Module):
         if dim % 2:
             raise ShapeError(f"expected an even width for the sinusoidal encoding, found {dim}")
         self.register_buffer("freqs", torch.exp(-math.log(10000) * torch.arange(dim // 2) / (dim // 2)))
-        self.proj = nn.Linear(dim, dim)
+        self.proj = linear.Linear(dim, dim)
 
     def forward(self, times: Float[Tensor, "*b t"]) -> Float[Tensor, "*b t dim"]:
         """One vector a time."""
