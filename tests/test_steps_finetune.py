@@ -165,8 +165,6 @@ def test_phase_a_leaves_the_first_blocks_alone(place, tmp_path):
 
 
 def test_what_cannot_work_is_refused(place, tmp_path):
-    with pytest.raises(SettingsError, match="expected a source to learn from"):
-        finetune(settings(place, tmp_path, source=()))
     with pytest.raises(ArtefactError, match="found none, in"):
         finetune(settings(place, tmp_path, source=(tmp_path,)))
     with pytest.raises(DataError, match="at least 14 usable dates to forecast from 13, found 12, in stack a"):
@@ -174,6 +172,7 @@ def test_what_cannot_work_is_refused(place, tmp_path):
     with pytest.raises(DataError, match="at least 64 x 128 px"):
         finetune(settings(place, tmp_path, crop=8))
     for told, said in (
+        ({"source": ()}, "at least 1 item"),
         ({"length": 7}, "length must be more than context"),
         ({"predictor_heads": 3}, "must divide"),
         ({"phase_a": SHORT.model_copy(update={"batch": 1})}, "2 places or more"),

@@ -11,34 +11,28 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from sarcast import __version__
 from sarcast.encoders.base import default_patch
-from sarcast.errors import ArtefactError, DataError, SettingsError, StackError
+from sarcast.errors import DataError
+from sarcast.nn.card import Card
 from sarcast.nn.forecaster import Forecaster
-from sarcast.nn.pretrained import Pretrained, load_encoder, save_encoder
+from sarcast.nn.pretrained import Pretrained, find_weights, load_encoder, save_encoder, stages
 from sarcast.objectives.temporal import TemporalPrediction
-from sarcast.runtime.artefact import file_hash, locked, recover, up_to_date, writing
-from sarcast.runtime.model import CONFIG, WEIGHTS
+from sarcast.runtime.artefact import locked, recover, up_to_date, writing
 from sarcast.runtime.settings import Settings, as_json
-from sarcast.stack.store import NAME as STACK
-from sarcast.stack.store import read_stack
-from sarcast.steps.dates import date_hashes
-from sarcast.steps.learn import split_of
+from sarcast.steps.sources import Source, inputs_of, room_of, sources_of, units_of
 from sarcast.train.augment import Augment
 from sarcast.train.checkpoint import Epoch, History, rows, write_log
-from sarcast.train.chips import places
 from sarcast.train.diagnostics import Health, collapse
 from sarcast.train.loop import Training, processes
+from sarcast.train.places import places
 from sarcast.train.sequences import Places, Sequences, as_places, cut_sequences, draw_places
 from sarcast.train.stages import Phase, train_phases
-
-if TYPE_CHECKING:
-    from sarcast.values import Stack
 
 NAME, LOG_FILE = "encoder", "log.csv"
 LOG = logging.getLogger("sarcast.finetune")
@@ -48,12 +42,15 @@ _SEQUENCES, _PREDICTOR, _BATCHES = range(3)
 class Finetune(Settings):
     """Train an encoder and a temporal predictor together, so that what is usual can be forecast."""
 
-    source: tuple[Path, ...]
+    source: tuple[Path, ...] = Field(min_length=1)
     """Run folders, or stack.zarr files."""
     out: Path
     """Folder for encoder/ (config.json, model.safetensors, log.csv)."""
     weights: Path
-    """Folder of the encoder to start from."""
+    """Encoder to start from: a folder (from pretrain, adapt or finetune), the name of one that comes with
+    sarcast, or a .pth file in the public SAR-JEPA layout."""
+    card: Card = Card()
+    """Scaling of the pixels for a .pth file, which does not tell; a folder of weights has its own."""
     dates: Literal["history", "all"] = "history"
     """Which dates of a source to learn from; all: an encoder that has seen judged dates is marked so."""
     target: Literal["live", "stop_gradient", "ema"] = "stop_gradient"
@@ -71,13 +68,14 @@ class Finetune(Settings):
     """Side of a cell, pixels: the mean of the tokens it covers; by pixel size (of the first stack) when not
     given."""
     crop: int | None = Field(None, ge=1)
-    """Side of a training image, tokens; as the weights were trained when not given."""
+    """Side of a training image, tokens; as the weights were trained, or less where the stacks are small, when
+    not given."""
     sequences: int = Field(128, ge=1)
     """Places cut from the stacks and kept in memory, each twice a training image wide where there is room."""
     held_out: int = Field(16, ge=1)
-    """Places for the diagnostics, from the right-hand part of every stack, which is not learned from."""
+    """Places for the diagnostics, from blocks of every stack that are not learned from."""
     held_out_share: float = Field(0.15, gt=0, lt=1)
-    """Width of that part, share of the stack's."""
+    """Area of those blocks, share of the stack's; at least one block."""
     augment: Augment = Augment()
     """What may differ between two looks at one place; the same for all its dates, speckle apart."""
     predictor_width: int = Field(64, ge=8)
@@ -123,17 +121,17 @@ def finetune(settings: Finetune) -> Path:
     first one writes.
 
     Raises:
-        SettingsError: There is nothing to learn from.
+        SettingsError: The card does not go with the weights.
         ArtefactError: A source or the weights are missing or unfinished.
         DataError: Too few dates or valid pixels, stacks too small for the crop, or a loss not finite.
         StackError: Calibrated and uncalibrated stacks are mixed.
     """
     sources = _sources(settings)
-    start = load_encoder(settings.weights)
+    start = _start(settings)
     told = as_json(settings)
     for name in ("out", "source", "weights"):
         del told[name]
-    inputs = _inputs(settings, sources)
+    inputs = inputs_of(sources, settings.weights)
     target = settings.out / NAME
     if up_to_date(target, settings=told, inputs=inputs):
         return target
@@ -168,15 +166,6 @@ def finetune(settings: Finetune) -> Path:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Source:
-    """A stack and the dates of it that are learned from."""
-
-    path: Path
-    stack: Stack
-    dates: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class _Data:
     """What is learned from and what is not, and what it is."""
 
@@ -188,49 +177,41 @@ class _Data:
     names: list[str]
 
 
-def _sources(settings: Finetune) -> list[_Source]:
-    """Every stack.zarr of the sources, in their order."""
-    paths: list[Path] = []
-    for source in settings.source:
-        some = [source] if source.name == STACK else sorted(source.glob(f"stacks/*/{STACK}"))
-        if not some or not all(path.exists() for path in some):
-            raise ArtefactError(f"expected a run folder or a {STACK}, found none, in {source}")
-        paths += some
-    if not paths:
-        raise SettingsError("expected a source to learn from, found none")
-    found = []
-    for path in paths:
-        stack = read_stack(path)
-        split, usable = split_of(stack.times, path.parent)
-        dates = np.flatnonzero(usable & (split.fit if settings.dates == "history" else True))
-        if len(dates) <= settings.context:
+def _start(settings: Finetune) -> Pretrained:
+    """The weights to start from; the card is for a file, which has none."""
+    own = settings.card == Card() and find_weights(settings.weights).is_dir()
+    return load_encoder(settings.weights, card=None if own else settings.card)
+
+
+def _sources(settings: Finetune) -> list[Source]:
+    """Stacks that have dates enough."""
+    found = sources_of(settings.source, dates=settings.dates)
+    for one in found:
+        if len(one.dates) <= settings.context:
             raise DataError(
                 f"expected at least {settings.context + 1} usable dates to forecast from {settings.context}, "
-                f"found {len(dates)}, in stack {stack.name}"
+                f"found {len(one.dates)}, in stack {one.stack.name}"
             )
-        found.append(_Source(path=path, stack=stack, dates=dates))
-    units = {one.stack.radiometry for one in found}
-    if len(units) > 1 and "uncalibrated" in units:
-        raise StackError(f"expected stacks all calibrated or all not, found {', '.join(sorted(units))}")
+    units_of(one.stack for one in found)
     return found
 
 
-def _inputs(settings: Finetune, sources: list[_Source]) -> dict[str, str]:
-    """Hashes of the weights and of the dates learned from."""
-    found = {f"weights {name}": file_hash(settings.weights / name) for name in (CONFIG, WEIGHTS)}
-    for number, one in enumerate(sources):
-        hashes = date_hashes(one.path, one.stack.times.scene_id, ("amplitude", "valid"))
-        scenes = [one.stack.times.scene_id[t] for t in one.dates]
-        found |= {f"{number} {one.stack.name} {scene}": hashes[scene] for scene in scenes}
-    return found
-
-
-def _data(settings: Finetune, start: Pretrained, sources: list[_Source]) -> _Data:
+def _data(settings: Finetune, start: Pretrained, sources: list[Source]) -> _Data:
     """Sequences of all stacks alike, and those of the held-out parts; no longer than the shortest history."""
-    crop = (settings.crop or start.window) * start.vit.patch
+    room = room_of(tuple(one.stack.geobox.shape) for one in sources) // start.vit.patch
+    crop = (settings.crop or max(1, min(start.window, room))) * start.vit.patch
     length = min(settings.length, *(len(one.dates) for one in sources))
-    parts = [places(one.stack, side=crop, held_out=settings.held_out_share) for one in sources]
-    side = min([2 * crop, *(s.stop - s.start for learn, _ in parts for s in learn)])
+    parts = [
+        places(
+            one.stack,
+            one.dates,
+            side=crop,
+            held_out=settings.held_out_share,
+            rng=np.random.default_rng([settings.seed, number]),
+        )
+        for number, one in enumerate(sources)
+    ]
+    side = min(learn.block for learn, _ in parts)
     rng = np.random.default_rng([settings.seed, _SEQUENCES])
     kept = []
     for one, where in zip(sources, parts, strict=True):
@@ -302,7 +283,6 @@ def _pretrained(
     settings: Finetune, start: Pretrained, data: _Data, histories: dict[str, History]
 ) -> Pretrained:
     """The encoder, and what was done to it before and now."""
-    before = start.about.get("stages") or (["pretrain"] if "objective" in start.about else [])
     seen = settings.dates == "all" or bool(start.about.get("judged_dates_seen"))
     last = list(histories.values())[-1].epochs[-1]
     return Pretrained(
@@ -312,7 +292,7 @@ def _pretrained(
         about={
             **start.about,
             "sarcast": __version__,
-            "stages": [*before, "finetune"],
+            "stages": [*stages(start.about), "finetune"],
             "stacks": sorted({*start.about.get("stacks", ()), *data.names}),
             "judged_dates_seen": seen,
             "finetune": {

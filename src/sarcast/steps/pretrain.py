@@ -19,23 +19,21 @@ import torch
 from pydantic import Field
 
 from sarcast import __version__
-from sarcast.errors import ArtefactError, SettingsError, StackError
+from sarcast.errors import SettingsError
 from sarcast.nn.card import Card
-from sarcast.nn.pretrained import Pretrained, find_weights, load_encoder, save_encoder, stages, weight_files
+from sarcast.nn.pretrained import Pretrained, find_weights, load_encoder, save_encoder, stages
 from sarcast.nn.vit import SIZES, ViT
 from sarcast.objectives import OBJECTIVES
-from sarcast.runtime.artefact import file_hash, locked, recover, up_to_date, writing
+from sarcast.runtime.artefact import locked, recover, up_to_date, writing
 from sarcast.runtime.settings import Settings, as_json, build
 from sarcast.sar.simulate import SimulateScene, simulate
-from sarcast.stack.store import NAME as STACK
-from sarcast.stack.store import read_stack
-from sarcast.steps.dates import date_hashes
-from sarcast.steps.learn import split_of
+from sarcast.steps.sources import Source, inputs_of, room_of, sources_of, units_of
 from sarcast.train.augment import Augment
 from sarcast.train.checkpoint import Epoch, History, rows, write_log
-from sarcast.train.chips import Chips, as_input, batch, cut, places
+from sarcast.train.chips import Chips, as_input, batch, cut
 from sarcast.train.diagnostics import Health, collapse
 from sarcast.train.loop import Batch, Training, processes, train
+from sarcast.train.places import places
 
 if TYPE_CHECKING:
     from sarcast.values import Stack
@@ -78,9 +76,9 @@ class Pretrain(Settings):
     chips: int = Field(2000, ge=1)
     """Places cut from the stacks and kept in memory, each twice a training image wide where there is room."""
     held_out: int = Field(128, ge=2)
-    """Images for the diagnostics, from the right-hand part of every stack, which is not learned from."""
+    """Images for the diagnostics, from blocks of every stack that are not learned from."""
     held_out_share: float = Field(0.15, gt=0, lt=1)
-    """Width of that part, share of the stack's."""
+    """Area of those blocks, share of the stack's; at least one block."""
     card: Card = Card()
     """Scaling of the pixels; written beside the weights."""
     augment: Augment = Augment()
@@ -121,7 +119,7 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
     told = {**as_json(settings), "options": as_json(chosen), "stage": stage}
     for name in ("out", "source", "start", *(("size", "token") if start else ())):
         del told[name]
-    inputs = _inputs(settings, sources)
+    inputs = inputs_of(sources, settings.start)
     target = settings.out / NAME
     if up_to_date(target, settings=told, inputs=inputs):
         return target
@@ -169,15 +167,6 @@ def _defaults(settings: Pretrain, start: Pretrained | None) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Source:
-    """A stack and the dates of it that are learned from."""
-
-    path: Path
-    stack: Stack
-    dates: np.ndarray
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Data:
     """What is learned from and what is not, and what it is."""
@@ -190,22 +179,11 @@ class _Data:
     names: list[str]
 
 
-def _sources(settings: Pretrain) -> list[_Source]:
-    """Every stack.zarr of the sources, in their order, with its usable dates of history or of all times."""
-    paths: list[Path] = []
-    for source in settings.source:
-        some = [source] if source.name == STACK else sorted(source.glob(f"stacks/*/{STACK}"))
-        if not some or not all(path.exists() for path in some):
-            raise ArtefactError(f"expected a run folder or a {STACK}, found none, in {source}")
-        paths += some
-    if not paths and not settings.simulated:
+def _sources(settings: Pretrain) -> list[Source]:
+    """Stacks to learn from; none is enough where scenes are simulated."""
+    found = sources_of(settings.source, dates=settings.dates)
+    if not found and not settings.simulated:
         raise SettingsError("expected a source or simulated scenes to learn from, found neither")
-    found = []
-    for path in paths:
-        stack = read_stack(path)
-        split, usable = split_of(stack.times, path.parent)
-        dates = np.flatnonzero(usable & (split.fit if settings.dates == "history" else True))
-        found.append(_Source(path=path, stack=stack, dates=dates))
     return found
 
 
@@ -218,31 +196,18 @@ def _start(settings: Pretrain, path: Path) -> Pretrained:
     return start
 
 
-def _crop(settings: Pretrain, start: Pretrained | None, sources: list[_Source]) -> int:
+def _crop(settings: Pretrain, start: Pretrained | None, sources: list[Source]) -> int:
     """Tokens a side of a training image: as asked, else as the weights or all images have room for."""
     if settings.crop is not None:
         return settings.crop
     token = start.vit.patch if start else settings.token
     shapes = [tuple(one.stack.geobox.shape) for one in sources]
     shapes += [settings.scene.shape] if settings.simulated else []
-    room = min(min(*shape, max(shape) // 2) for shape in shapes)
-    return max(2, min(start.window if start else CROP, room // token))
-
-
-def _inputs(settings: Pretrain, sources: list[_Source]) -> dict[str, str]:
-    """Hashes of the weights gone on from and of the dates learned from."""
-    files = weight_files(settings.start) if settings.start else ()
-    found = {f"weights {path.name}": file_hash(path) for path in files}
-    for number, one in enumerate(sources):
-        hashes = date_hashes(one.path, one.stack.times.scene_id, ("amplitude", "valid"))
-        scenes = [one.stack.times.scene_id[t] for t in one.dates]
-        found |= {f"{number} {one.stack.name} {scene}": hashes[scene] for scene in scenes}
-        found[f"{number} {one.stack.name} radiometry"] = one.stack.radiometry
-    return found
+    return max(2, min(start.window if start else CROP, room_of(shapes) // token))
 
 
 def _data(
-    settings: Pretrain, start: Pretrained | None, sources: list[_Source], *, together: int | None
+    settings: Pretrain, start: Pretrained | None, sources: list[Source], *, together: int | None
 ) -> _Data:
     """Chips of all stacks alike, and those of the held-out parts; `together` dates each."""
     every = [(one.stack, one.dates) for one in sources]
@@ -252,8 +217,16 @@ def _data(
         every.append((stack, np.arange(len(stack.times))))
     stacks = [stack for stack, _ in every]
     crop = (settings.crop or CROP) * (start.vit.patch if start else settings.token)
-    parts = [places(stack, side=crop, held_out=settings.held_out_share) for stack in stacks]
-    side = min([2 * crop, *(s.stop - s.start for learn, _ in parts for s in learn)])
+    parts = [
+        places(
+            *one,
+            side=crop,
+            held_out=settings.held_out_share,
+            rng=np.random.default_rng([settings.seed, number]),
+        )
+        for number, one in enumerate(every)
+    ]
+    side = min(learn.block for learn, _ in parts)
     rng = np.random.default_rng([settings.seed, _CHIPS])
     each, few = (-(-count // len(every)) for count in (settings.chips, settings.held_out))
     some = partial(cut, together=together, rng=rng)
@@ -274,9 +247,7 @@ def _data(
 
 def _card(card: Card, stacks: list[Stack]) -> Card:
     """The card with what all stacks are; what differs stays unknown."""
-    units = {stack.radiometry for stack in stacks}
-    if len(units) > 1 and "uncalibrated" in units:
-        raise StackError(f"expected stacks all calibrated or all not, found {', '.join(sorted(units))}")
+    units = units_of(stacks)
     return (
         card
         if card.unit or len(units) > 1
