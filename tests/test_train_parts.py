@@ -12,8 +12,9 @@ from sarcast.nn.vit import Size, ViT
 from sarcast.objectives.gradient_jepa import GradientJepa
 from sarcast.objectives.local_masked_gradient import LocalMaskedGradient
 from sarcast.train.augment import Augment, augment
-from sarcast.train.chips import Chips, as_input, batch, cut, places
+from sarcast.train.chips import Chips, as_input, batch, cut
 from sarcast.train.diagnostics import Health, collapse, effective_rank, health, spread
+from sarcast.train.places import Area
 from sarcast.train.schedule import groups, rate
 
 PLAIN = Augment(flips="none", gain_db=0)
@@ -97,9 +98,9 @@ def test_chips_are_power_of_the_asked_dates_and_places(make_stack, rng):
     amplitude = np.arange(4)[:, None, None, None] + np.arange(64) / 100
     amplitude = np.broadcast_to(amplitude, stack.amplitude.shape).astype(np.float32)
     stack = replace(stack, amplitude=amplitude)
-    learn, other = places(stack, side=16, held_out=0.1)
-    assert learn == (slice(0, 40), slice(0, 48)) and other == (slice(0, 40), slice(48, 64))
-    for where, low, high in ((learn, 0, 0.47), (other, 0.48, 0.63)):
+    blocks = np.array([[0, 40], [16, 40]])
+    learn, other = (Area(shape=(40, 64), blocks=blocks, block=24, within=one) for one in (False, True))
+    for where, low, high in ((learn, 0, 0.39), (other, 0.40, 0.63)):
         chips = cut(stack, np.array([1, 3]), where, count=50, side=16, rng=rng)
         assert chips.power.shape == (50, 16, 16) and chips.valid.all()
         found = np.sqrt(chips.power)
@@ -114,16 +115,15 @@ def test_chips_with_little_valid_are_left_out(make_stack, rng):
     valid = stack.valid.copy()
     valid[:, :, :40] = False
     stack = replace(stack, valid=valid, amplitude=np.where(valid[:, None], stack.amplitude, np.nan))
-    whole = (slice(0, 32), slice(0, 64))
+    whole = Area.whole((32, 64))
     chips = cut(stack, np.arange(2), whole, count=30, side=16, rng=rng)
     assert 0 < len(chips) <= 30 and (chips.valid.mean((1, 2)) >= 0.5).all()
     assert (chips.power[~chips.valid] == 0).all() and np.isfinite(chips.power).all()
+    hidden = Area(shape=(32, 64), blocks=np.array([[0, 0]]), block=32, within=True)
     with pytest.raises(DataError, match="places with 50% valid pixels, found none"):
-        cut(stack, np.arange(2), (slice(0, 32), slice(0, 40)), count=5, side=16, rng=rng)
+        cut(stack, np.arange(2), hidden, count=5, side=16, rng=rng)
     with pytest.raises(DataError, match="expected 1 dates or more"):
         cut(stack, np.arange(0), whole, count=5, side=16, rng=rng)
-    with pytest.raises(DataError, match="at least 48 x 96 px"):
-        places(stack, side=48, held_out=0.1)
 
 
 def test_effective_rank_counts_directions(rng):

@@ -39,9 +39,9 @@ class Adapt(Settings):
     chips: int = Field(2000, ge=1)
     """Places cut from the stacks and kept in memory, each twice a training image wide where there is room."""
     held_out: int = Field(128, ge=2)
-    """Images for the diagnostics, from parts of every stack that are not learned from."""
+    """Images for the diagnostics, from blocks of every stack that are not learned from."""
     held_out_share: float = Field(0.15, gt=0, lt=1)
-    """Area of those parts, share of the stack's."""
+    """Area of those blocks, share of the stack's."""
     augment: Augment = Augment()
     """What may differ between two looks at one place."""
     training: Training = Training(epochs=10, learning_rate=2e-4, warm_up=0.1)

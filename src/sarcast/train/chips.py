@@ -12,6 +12,7 @@ from torch import Tensor
 from sarcast.errors import DataError, ShapeError
 from sarcast.nn.card import Card, scaled
 from sarcast.train.augment import Augment, augment
+from sarcast.train.places import Area
 from sarcast.values import Stack
 
 TRIES = 4
@@ -45,26 +46,10 @@ class Chips:
         )
 
 
-def places(stack: Stack, *, side: int, held_out: float) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """(where to learn, where to validate): the right-hand part, at least `side` wide, is held out.
-
-    Raises:
-        DataError: There is no room for both.
-    """
-    y, x = stack.geobox.shape
-    strip = max(side, round(held_out * x))
-    if y < side or x - strip < side:
-        raise DataError(
-            f"expected an image of at least {side} x {2 * side} px, to learn from one part and validate on "
-            f"another, found {y} x {x}, in stack {stack.name}"
-        )
-    return (slice(0, y), slice(0, x - strip)), (slice(0, y), slice(x - strip, x))
-
-
 def cut(
     stack: Stack,
     dates: np.ndarray,
-    where: tuple[slice, slice],
+    where: Area,
     *,
     count: int,
     side: int,
@@ -77,7 +62,7 @@ def cut(
     Args:
         stack: Lazy or not: only the chips are read.
         dates: Indices of the dates to take them from.
-        where: Rows and columns to stay within.
+        where: Where in the scene, from `sarcast.train.places`.
         count: Chips wanted.
         side: Of a chip, pixels.
         rng: Source of all draws.
@@ -85,24 +70,16 @@ def cut(
         min_valid: Share of a chip's pixels that must be valid, on every date.
 
     Raises:
-        DataError: There are too few dates, or no place has enough valid pixels.
+        DataError: There are too few dates, no room, or no place has enough valid pixels.
     """
     if len(dates) < (together or 1):
         raise DataError(
             f"expected {together or 1} dates or more to learn from, found {len(dates)}, in stack {stack.name}"
         )
-    (top, bottom), (left, right) = ((s.start, s.stop) for s in where)
-    tries = TRIES * count
-    drawn = np.stack(
-        [
-            rng.integers(len(stack.bands), size=tries),
-            rng.integers(top, bottom - side + 1, tries),
-            rng.integers(left, right - side + 1, tries),
-        ],
-        1,
-    )
+    bands = rng.integers(len(stack.bands), size=TRIES * count)
+    corners = where.draw(TRIES * count, side=side, rng=rng)
     power, valid = [], []
-    for band, row, col in drawn:
+    for band, (row, col) in zip(bands, corners, strict=True):
         box = (slice(row, row + side), slice(col, col + side))
         some = rng.choice(np.asarray(dates), together or 1, replace=False)
         ok = np.stack([np.asarray(stack.valid[t, *box]) for t in some])

@@ -13,6 +13,7 @@ from sarcast.errors import DataError, ShapeError
 from sarcast.nn.card import Card, scaled
 from sarcast.train.augment import Augment, augment
 from sarcast.train.chips import TRIES
+from sarcast.train.places import Area
 from sarcast.values import Stack
 
 Places = tuple[Tensor, Tensor, Tensor]
@@ -54,7 +55,7 @@ class Sequences:
 def cut_sequences(
     stack: Stack,
     dates: np.ndarray,
-    where: tuple[slice, slice],
+    where: Area,
     *,
     count: int,
     length: int,
@@ -68,7 +69,7 @@ def cut_sequences(
     Args:
         stack: Lazy or not: only the sequences are read.
         dates: Indices of the dates to take them from, ascending; a sequence takes `length` in a row.
-        where: Rows and columns to stay within.
+        where: Where in the scene, from `sarcast.train.places`.
         count: Sequences wanted.
         length: Dates of a sequence.
         side: Of an image, pixels.
@@ -86,19 +87,11 @@ def cut_sequences(
         raise DataError(
             f"expected {channels} bands, as the network sees, found {bands}, in stack {stack.name}"
         )
-    (top, bottom), (left, right) = ((s.start, s.stop) for s in where)
     tries = TRIES * count
-    drawn = np.stack(
-        [
-            rng.integers(len(dates) - length + 1, size=tries),
-            rng.integers(bands, size=tries),
-            rng.integers(top, bottom - side + 1, tries),
-            rng.integers(left, right - side + 1, tries),
-        ],
-        1,
-    )
+    firsts, drawn = rng.integers(len(dates) - length + 1, size=tries), rng.integers(bands, size=tries)
+    corners = where.draw(tries, side=side, rng=rng)
     power, valid, days = [], [], []
-    for first, band, row, col in drawn:
+    for first, band, (row, col) in zip(firsts, drawn, corners, strict=True):
         some = np.asarray(dates)[first : first + length]
         box = (slice(row, row + side), slice(col, col + side))
         ok = np.stack([np.asarray(stack.valid[t, *box]) for t in some])
