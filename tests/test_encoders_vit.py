@@ -150,3 +150,20 @@ def test_every_token_is_kept_once_and_no_window_is_read_twice(tokens):
         assert start == 0 or begin - start >= 2
         assert start + 8 >= tokens or start + 8 - end >= 2
     assert len(windows) == 1 or tokens > 8
+
+
+def test_attention_is_stitched_from_the_cores_of_windows(weights, make_stack, rng):
+    path, made = weights()
+    stack = make_stack(rng, (32, 48), dates=2)
+    found = Vit(weights=path, patch=16, window=6, halo=1).attention(stack, [1], block=0)
+    assert found.grid.shape == (8, 12) and found.encoder == "vit-attention"
+    assert found.names == ("vh_head_0", "vh_head_1", "vv_head_0", "vv_head_1")
+    assert found.valid.all()
+    for row, col in [(0, 0), (2, 5), (4, 8), (7, 11), (6, 4)]:
+        top, left = (min(max(at // 4 * 4 - 1, 0), most - 6) for at, most in ((row, 8), (col, 12)))
+        for band in (0, 1):
+            cut = stack.amplitude[1, band, 4 * top : 4 * top + 24, 4 * left : 4 * left + 24] ** 2
+            with torch.no_grad():
+                pixels = torch.from_numpy(scaled(cut, made.card))[None, None]
+                looks = made.vit.class_attention(pixels, block=0)[0, row - top, col - left]
+            np.testing.assert_allclose(found.values[0, row, col, 2 * band : 2 * band + 2], looks, atol=1e-5)

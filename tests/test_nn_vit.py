@@ -128,3 +128,17 @@ def test_some_patches_see_only_each_other(encoder_24):
 @pytest.fixture
 def encoder_24():
     return ViT(Size(dim=24, depth=2, heads=2), patch=4, rng=torch.Generator().manual_seed(0))
+
+
+def test_class_attention_is_the_class_tokens_row_relative_to_an_even_look():
+    vit, pixels = encoder(), torch.rand(2, 1, 16, 24)
+    with torch.no_grad():
+        maps = vit.attention(pixels, block=0)
+        found = vit.class_attention(pixels, block=0)
+        vit.blocks[0].attn.qkv.weight.zero_()
+        even = vit.class_attention(pixels, block=0)
+    assert found.shape == (2, 2, 3, 2)
+    for row, col, head in np.ndindex(2, 3, 2):
+        torch.testing.assert_close(found[:, row, col, head], 7 * maps[:, head, 0, 1 + 3 * row + col])
+    torch.testing.assert_close(found.sum((1, 2)) + 7 * maps[:, :, 0, 0], torch.full((2, 2), 7.0))
+    torch.testing.assert_close(even, torch.ones(2, 2, 3, 2))

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from sarcast.encoders.base import Strip, encode_cells, make_grid
 from sarcast.errors import DataError, SettingsError
@@ -27,6 +28,8 @@ from sarcast.nn.vit import ViT
 from sarcast.runtime.settings import Settings
 from sarcast.values import Features, PatchGrid, Stack
 
+Read = Callable[[Tensor], Tensor]
+"""Pixels (b, c, y, x) -> what is known of each token, (b, row, col, dim)."""
 Run = Callable[[Iterator[tuple[np.ndarray, np.ndarray]]], Iterator[np.ndarray]]
 
 RANDOM_WINDOW = 8
@@ -87,30 +90,70 @@ class Vit(Settings):
         """
         grid = make_grid(stack, self.patch, self.stride)
         network = self.network(grid.patch)
-        vit, bands = network.vit, len(stack.bands)
+        vit = network.vit
+        spread = self.pool == "mean_spread" or (self.pool is None and grid.patch >= 2 * vit.patch)
+        kinds = ("mean", "spread") if spread else ("mean",)
+        names = [f"{kind}_{i}" for kind in kinds for i in range(vit.size.dim)]
+        name = self._name(network, stack)
+        return self._over(stack, grid, network, vit, names, name=name, spread=spread, times=times)
+
+    def attention(self, stack: Stack, times: Sequence[int] | None = None, *, block: int = -1) -> Features:
+        """How much each window's class token looks at each token: Features (time, row, col, band x head).
+
+        Cells are the network's tokens. 1 is what an even look would give; a window's values (cores and halos,
+        the class token's look at itself included) have mean 1. Stitched over the scene as tokens are.
+
+        Raises:
+            ShapeError: No such block.
+            ArtefactError, SettingsError, DataError: As `encode`.
+        """
+        network = self.network(make_grid(stack, self.patch, self.stride).patch)
+        vit = network.vit
+        return self._over(
+            stack,
+            make_grid(stack, vit.patch, None),
+            network,
+            partial(vit.class_attention, block=block),
+            [f"head_{i}" for i in range(vit.size.heads)],
+            name="vit-attention",
+            times=times,
+        )
+
+    def _over(
+        self,
+        stack: Stack,
+        grid: PatchGrid,
+        network: Pretrained,
+        read: Read,
+        names: Sequence[str],
+        *,
+        name: str,
+        spread: bool = False,
+        times: Sequence[int] | None,
+    ) -> Features:
+        """What `read` gives for each token, stitched from windows over the scene and pooled to cells."""
+        vit, bands, dim = network.vit, len(stack.bands), len(names) // (1 + spread)
         if vit.channels not in (1, bands):
             raise DataError(
                 f"expected {vit.channels} bands, as the network sees, found {bands}, in stack {stack.name}"
             )
-        spread = self.pool == "mean_spread" or (self.pool is None and grid.patch >= 2 * vit.patch)
-        kinds = ("mean", "spread") if spread else ("mean",)
         groups = [band.lower() for band in stack.bands] if vit.channels == 1 else ["bands"]
         window = self.window or network.window
         halo = window // 4 if self.halo is None else self.halo
         lattice = _Lattice.over(grid, vit.patch, window=window, halo=halo)
-        run = partial(_run, network, batch=self.batch, bf16=self._bf16(vit))
+        run = partial(_run, network, read, batch=self.batch, bf16=self._bf16(vit))
         return encode_cells(
             stack,
             grid,
             lambda strip: np.concatenate(
                 [
-                    _pooled(strip, lattice, *_tokens(strip, part, lattice, run, vit.size.dim), spread=spread)
+                    _pooled(strip, lattice, *_tokens(strip, part, lattice, run, dim), spread=spread)
                     for part in (strip.power[:, None] if vit.channels == 1 else [strip.power])
                 ],
                 axis=-1,
             ),
-            names=[f"{group}_{kind}_{i}" for group in groups for kind in kinds for i in range(vit.size.dim)],
-            encoder=self._name(network, stack),
+            names=[f"{group}_{one}" for group in groups for one in names],
+            encoder=name,
             halo=(lattice.shape[0] + 1) * vit.patch,
             min_valid=self.min_valid,
             times=times,
@@ -218,9 +261,14 @@ def _cuts(
 
 
 def _run(
-    network: Pretrained, cuts: Iterator[tuple[np.ndarray, np.ndarray]], *, batch: int, bf16: bool
+    network: Pretrained,
+    read: Read,
+    cuts: Iterator[tuple[np.ndarray, np.ndarray]],
+    *,
+    batch: int,
+    bf16: bool,
 ) -> Iterator[np.ndarray]:
-    """(row, col, dim + 1) of every window: its tokens, and the share of each that is valid."""
+    """(row, col, dim + 1) of every window: what `read` gives, and the share of each that is valid."""
     device = network.vit.cls_token.device
     while some := list(islice(cuts, batch)):
         power = torch.from_numpy(np.stack([p for p, _ in some])).to(device)
@@ -228,7 +276,7 @@ def _run(
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             pixels = scaled(power, network.card, valid[:, None].expand_as(power))
             pixels, share = fill(pixels, valid, network.vit.patch)
-            tokens = network.vit(pixels).float()
+            tokens = read(pixels).float()
             yield from torch.cat([tokens, share[..., None]], 3).cpu().numpy()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sarcast.errors import SettingsError, ShapeError
 from sarcast.nn.attention import EPS, Block, initialise
-from sarcast.nn.patch import PatchEmbed
+from sarcast.nn.patch import PatchEmbed, grid_of
 from sarcast.nn.relative_position import buckets
 
 
@@ -109,6 +109,18 @@ class ViT(nn.Module):
             x = before(x, bucket)
         wanted = cast(Block, self.blocks[block])
         return wanted.attn.maps(wanted.norm1(x), bucket)
+
+    def class_attention(
+        self, pixels: Float[Tensor, "b c y x"], *, block: int = -1
+    ) -> Float[Tensor, "b row col head"]:
+        """How much the class token looks at each patch in one block; 1 is what an even look would give.
+
+        Raises:
+            ShapeError: No such block.
+        """
+        looks = self.attention(pixels, block=block)[:, :, 0]
+        patches = looks[..., 1:] * looks.shape[2]
+        return patches.unflatten(2, grid_of(pixels, self.patch)).permute(0, 2, 3, 1)
 
     def _begin(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         rows, cols = embedded.shape[1:3]
