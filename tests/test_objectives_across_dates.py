@@ -10,6 +10,7 @@ from sarcast.objectives.across_dates import AcrossDates
 from sarcast.train.augment import Augment
 from sarcast.train.chips import Chips, as_input, batch, cut
 from sarcast.train.diagnostics import health
+from sarcast.train.places import Area
 
 
 def seeded(seed=0):
@@ -55,7 +56,7 @@ def test_blind_to_invalid_pixels_of_both_dates(looks):
 def test_chips_of_several_dates_are_drawn_in_pairs(make_stack, rng):
     stack = make_stack(rng, dates=5)
     side, dates = 8, np.array([0, 2, 3])
-    where = tuple(slice(0, n) for n in stack.geobox.shape)
+    where = Area.whole(tuple(stack.geobox.shape))
     chips = cut(stack, dates, where, count=5, side=side, together=3, rng=rng, min_valid=0.01)
     assert chips.power.shape == (5, 3, side, side)
     power = np.where(stack.valid[:, None], np.asarray(stack.amplitude) ** 2, 0)
