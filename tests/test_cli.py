@@ -214,7 +214,8 @@ def test_every_recipe_that_comes_with_sarcast_loads(name, capsys, tmp_path, monk
         if set(given) <= set(getattr(import_module(VERBS[verb].module), VERBS[verb].settings).model_fields)
     ]
     assert fits
-    words = {"run": ["x", "--out", str(tmp_path)], "simulate": ["--out", str(tmp_path)]}
+    out = ["--out", str(tmp_path)]
+    words = {"run": ["x", *out], "simulate": out, "pretrain": out}
     verb = next((v for v in fits if v != "run"), fits[0])
     monkeypatch.setattr("sarcast.steps.info.info", lambda _: {})
     found = dry(capsys, [verb, *words.get(verb, ["x"] if VERBS[verb].words else []), "--recipe", name])

@@ -145,7 +145,7 @@ def _settings(name: str, verb: Verb, model: Any, words: list[str]) -> Any:
 
     recipe = _take_value(words, "--recipe")
     given = _read_recipe(recipe) if recipe is not None else {}
-    options = _take_options(words)
+    options = _take_options(words, model)
     words = _flagged(verb, words)
     more: dict[str, Any] = {}
     if given:
@@ -169,7 +169,7 @@ def _settings(name: str, verb: Verb, model: Any, words: list[str]) -> Any:
         raise SettingsError(_complaint(said.getvalue())) from None
     if not options:
         return found
-    values = {**found.model_dump(), **{key: {**getattr(found, key), **new} for key, new in options.items()}}
+    values = {**found.model_dump(), **{key: _over(getattr(found, key), new) for key, new in options.items()}}
     return build(model, values, where="the command line")
 
 
@@ -190,6 +190,10 @@ def _plugin_help(model: Any, given: dict[str, Any], words: list[str]) -> str:
             for field, about in plugins[name].model_fields.items():
                 told = " ".join((about.description or "").split())
                 lines.append(f"  --{flag}.{field.replace('_', '-')}  {told} (default: {about.default})")
+    for stage in _STAGES:
+        if stage in model.model_fields:
+            told = " ".join((model.model_fields[stage].description or "").split())
+            lines.append(f"\n--{stage}, or settings of it (--{stage}.NAME VALUE): {told}")
     return "\n".join([*lines, ""]) if lines else ""
 
 
@@ -237,31 +241,50 @@ def _take_value(words: list[str], flag: str) -> str | None:
     return None
 
 
-def _take_options(words: list[str]) -> dict[str, dict[str, Any]]:
-    """Plug-in settings such as --options.patch 8: field -> name -> value, read as YAML."""
+def _take_options(words: list[str], model: Any) -> dict[str, dict[str, Any]]:
+    """Settings such as --options.patch 8 or --adapt.training.epochs 9: field -> nested names, values as YAML.
+
+    A stage may stand alone: --adapt is stage 1 with its defaults.
+    """
     import yaml
 
     found: dict[str, dict[str, Any]] = {}
     at = 0
     while at < len(words):
         flag, _, value = words[at].partition("=")
-        field, _, name = flag.removeprefix("--").replace("-", "_").partition(".")
-        if not (flag.startswith("--") and field in _OPTIONS and name):
+        field, *names = flag.removeprefix("--").replace("-", "_").split(".")
+        alone = not names and not value and field in _STAGES
+        ours = flag.startswith("--") and field in _OPTIONS and field in model.model_fields
+        if not (ours and (names or alone)):
             at += 1
             continue
         del words[at]
+        inner = found.setdefault(field, {})
+        if alone:
+            continue
         if not value:
             if at == len(words):
                 raise SettingsError(f"expected a value after {flag}, found nothing")
             value = words.pop(at)
+        for name in names[:-1]:
+            inner = inner.setdefault(name, {})
         try:
-            found.setdefault(field, {})[name] = yaml.safe_load(value)
+            inner[names[-1]] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise SettingsError(f"expected a value after {flag}, found {value!r}") from None
     return found
 
 
-_OPTIONS = ("options", "encoder_options", "detector_options")
+_STAGES = ("adapt", "finetune")
+_OPTIONS = ("options", "encoder_options", "detector_options", *_STAGES)
+
+
+def _over(given: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """`given` with the values of `new`, level by level."""
+    found = dict(given or {})
+    for name, value in new.items():
+        found[name] = _over(found.get(name), value) if isinstance(value, dict) else value
+    return found
 
 
 def _complaint(said: str) -> str:

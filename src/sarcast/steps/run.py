@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import Field
 from sarcast.decide.rules import Rules
 from sarcast.detectors import DETECTORS
 from sarcast.encoders import ENCODERS
-from sarcast.errors import ArtefactError, DataError, SarcastError, ShapeError
+from sarcast.errors import ArtefactError, DataError, SarcastError, SettingsError, ShapeError
 from sarcast.readers.geotiff import GeoTIFF
 from sarcast.runtime.artefact import write_json
 from sarcast.runtime.progress import progress
@@ -21,16 +22,18 @@ from sarcast.runtime.settings import Settings, as_json, build
 from sarcast.stack.quality import Quality
 from sarcast.steps.detect import Detect, detect
 from sarcast.steps.encode import Encode, encode
+from sarcast.steps.forecast import as_text as skill_text
 from sarcast.steps.ingest import Ingest, ingest
 from sarcast.steps.publish import Publish, publish
 from sarcast.steps.score import Score, score
 from sarcast.steps.stack import StackScenes, stack
+from sarcast.steps.stages import Adaptation, Finetuning, trained
 
 LOG = logging.getLogger("sarcast.run")
 
 
 class Run(Settings):
-    """The whole chain: ingest, stack, encode, score, detect, publish."""
+    """The whole chain: ingest, stack, encode, score, detect, publish; training in between where asked."""
 
     source: Path
     """Folder of products, scenes.json, or a stack.zarr."""
@@ -58,6 +61,16 @@ class Run(Settings):
     """statistics, gradients or vit."""
     encoder_options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the encoder."""
+    adapt: Adaptation = None
+    """Stage 1: the encoder (vit) learns from this place's history by itself; settings of `sarcast adapt`."""
+    finetune: Finetuning = None
+    """Stage 3: encoder and forecaster learn together; settings of `sarcast finetune`. Stage 2, the detector
+    transformer, is always fitted after both, on the features of the trained encoder."""
+    min_px: int = Field(0, ge=0)
+    """Shorter side that a stack must have, pixels, the longer one twice that where an encoder is trained;
+    smaller stacks are left out."""
+    smaller_recipe: str = "quick"
+    """The recipe to name where all are smaller."""
     detector: str = "z_score"
     """z_score or transformer."""
     detector_options: dict[str, Any] = Field(default_factory=dict)
@@ -78,12 +91,26 @@ def run(settings: Run) -> Path:
     Raises:
         SarcastError: Something the caller can put right; what was finished before stays.
     """
-    build(ENCODERS[settings.encoder], settings.encoder_options, where=f"encoder {settings.encoder}")
+    encoder = build(ENCODERS[settings.encoder], settings.encoder_options, where=f"encoder {settings.encoder}")
     build(DETECTORS[settings.detector], settings.detector_options, where=f"detector {settings.detector}")
-    with progress("run", 4) as advance:
-        stacks = _stacks(settings)
+    training = settings.adapt is not None or settings.finetune is not None
+    if training and settings.encoder != "vit":
+        raise SettingsError(f"expected the encoder vit to train, found {settings.encoder}")
+    with progress("run", 4 + training) as advance:
+        stacks = _large_enough(settings, _stacks(settings), training=training)
         advance()
-        stacks = _scored(settings, stacks)
+        if training:
+            encoder = trained(
+                encoder,
+                stacks,
+                settings.out,
+                adapt=settings.adapt,
+                finetune=settings.finetune,
+                seed=settings.seed,
+                refit=settings.refit,
+            )
+            advance()
+        _scored(settings, encoder, stacks)
         advance()
         detect(Detect(scores=settings.out, **settings.detect.model_dump()))
         advance()
@@ -148,13 +175,42 @@ def _adopt(settings: Run) -> Path:
     return target
 
 
-def _scored(settings: Run, stacks: list[Path]) -> list[Path]:
+def _large_enough(settings: Run, stacks: list[Path], *, training: bool) -> list[Path]:
+    """The stacks the recipe is for; training learns from one part of a scene and validates on another.
+
+    Raises:
+        DataError: There is none.
+    """
+    from sarcast.stack.store import read_stack
+
+    short, long = settings.min_px, settings.min_px * (2 if training else 1)
+    if not short:
+        return stacks
+    large, small = [], ""
+    for path in stacks:
+        stack = read_stack(path)
+        y, x = stack.geobox.shape
+        if min(y, x) >= short and max(y, x) >= long:
+            large.append(path)
+            continue
+        small = f"{y} x {x}, in stack {stack.name}"
+        LOG.warning("%s left out: smaller than %d x %d px", stack.name, short, long)
+    if not large:
+        raise DataError(
+            f"expected scenes of at least {short} x {long} px, found {small}; smaller ones go with "
+            f"--recipe {settings.smaller_recipe}"
+        )
+    return large
+
+
+def _scored(settings: Run, encoder: Any, stacks: list[Path]) -> None:
     """Encode and score every stack; one that cannot be is reported, and raised when there is no other."""
     done: list[Path] = []
     failed: list[SarcastError] = []
+    options = as_json(encoder)
     for path in stacks:
         try:
-            features = encode(Encode(stack=path, encoder=settings.encoder, options=settings.encoder_options))
+            features = encode(Encode(stack=path, encoder=settings.encoder, options=options))
             score(
                 Score(
                     features=features,
@@ -168,9 +224,10 @@ def _scored(settings: Run, stacks: list[Path]) -> list[Path]:
             LOG.warning("%s left out: %s", path.parent.name, error)
             continue
         done.append(path)
+        if settings.detector == "transformer":
+            print(skill_text(path.with_name("detector")), file=sys.stderr)
     if not done:
         raise failed[0]
-    return done
 
 
 def _record(settings: Run) -> None:
