@@ -14,7 +14,7 @@ from sarcast.steps.attention import attention_map
 
 @pytest.fixture
 def planted(make_stack, rng, tmp_path):
-    """Level ground; on the second date half a token is bright (row 4, col 7) and one is lost (row 6, col 1)."""
+    """Level ground; on the second date half a token is bright (4, 7) and one is lost (6, 1)."""
     stack = make_stack(rng, (64, 80), dates=2, bands=("VV",))
     amplitude, valid = np.full_like(stack.amplitude, 0.3), stack.valid.copy()
     amplitude[1, 0, 32:40, 56:60] = 3
