@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks import events, false_alarms
+from benchmarks import ablation, events, false_alarms
 
 from sarcast.detectors.transformer import Transformer
 from sarcast.detectors.z_score import ZScore
@@ -148,3 +148,19 @@ def test_real_bursts_give_a_row_each(shared, tmp_path):
     assert len([line for line in lines if line.startswith("| 2923")]) == 5
     parts = [(one.p_value[one.judge & one.usable], one.valid[one.judge & one.usable]) for one in found]
     assert 0 < false_alarms.share(parts, 1e-2, cells=None, dates=1).value < 0.1
+
+
+def test_the_ablation_varies_context_and_encoding_alone_and_starts_with_the_recipes_own():
+    options = {"context": 5, "width": 16, "layers": 1, "heads": 2, "epochs": 1}
+    rows = ablation.ways(Statistics(groups=("mean",)), [3, 5], options)
+    assert next(iter(rows)) == "K = 5, sinusoidal" and len(rows) == 6
+    settings = [way.detector for way in rows.values()]
+    assert {(s.context, s.time_encoding) for s in settings} == {
+        (k, e) for k in (3, 5) for e in ("sinusoidal", "ctlpe", "linear")
+    }
+    assert {(s.width, s.layers, s.epochs) for s in settings} == {(16, 1, 1)}
+    some = dict(list(rows.items())[:2])
+    small = SMALL.model_copy(update={"shape": (128, 128), "dates": 14})
+    judged = [events.judge(small, some, seed=seed) for seed in (0, 1)]
+    table = ablation.table(judged, features="mean", settings=small, seeds=[0, 1], draws=10)
+    assert all(f"| {name} |" in table for name in some) and "Skill of the forecaster" in table
