@@ -1,74 +1,177 @@
 """The learned encoder against plain formulations written here, in one run; and how far it is from the floor.
 
-    python benchmarks/encoder.py [--size tiny] [--images 4] [--repeats 5] [--threads 1]
+    python -m benchmarks encoder [--sizes tiny base] [--repeats 5] [--threads 1] [--out FILE.md]
 
-Gradient targets: one float64 integral image against dense float32 convolutions, as published. Attention:
-scores formed, indexed and summed explicitly against one fused kernel with an additive term; the floor is the
-encoder's own matrix products, run alone. CPU seconds (median of interleaved repeats).
+Gradient targets: one float64 integral image against dense float32 convolutions, as published. Encoder: scores
+formed, indexed and summed explicitly against one fused kernel with an additive term, both on PyTorch's own
+linear maps and on ours; the floor is the encoder's matrix products alone. Temporal forecasts: all windows at
+once against one at a time, at the paper's size and the default. CPU seconds (median of interleaved repeats);
+ratios are medians of the rounds' ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
+from functools import partial
+from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
+import numpy as np
 import torch
-from torch.nn.functional import conv2d, linear, pad
+from torch import nn
+from torch.nn.functional import conv2d, gelu, pad
 
+from sarcast.detectors.forecaster import forecast
+from sarcast.detectors.transformer import Series, Transformer
+from sarcast.nn.forecaster import Forecaster
 from sarcast.nn.gradient import RADII, ratio_gradients
-from sarcast.nn.relative_position import buckets
+from sarcast.nn.linear import linear
+from sarcast.nn.relative_position import BUCKETS, buckets
+from sarcast.nn.temporal import TemporalPredictor
 from sarcast.nn.vit import SIZES, ViT
 
-SIDE, PATCH = 224, 16
+SIDE, PATCH, CONTEXT = 224, 16, 7
+PLAIN = "sarcast.nn.linear.on_onednn"
+"""Patched to False: every linear map is PyTorch's own."""
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="tiny")
+    parser.add_argument("--sizes", choices=SIZES, nargs="+", default=["tiny", "base"])
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rng = torch.Generator().manual_seed(0)
-    images = torch.rand(options.images, 1, SIDE, SIDE, generator=rng)
-    vit = ViT.named(options.size, patch=PATCH, rng=rng).eval()
-    print(
-        f"{options.images} images of {SIDE} x {SIDE}, torch {torch.__version__}, {options.threads} thread(s)"
+    parser.add_argument("--out", type=Path, default=None, help="Markdown file to write the tables to")
+    parser.add_argument("--memory", choices=SIZES, help="only say a size's megabytes")
+    told = parser.parse_args()
+    if told.memory:
+        print(*memory(told.memory, told.images))
+        return
+    torch.set_num_threads(told.threads)
+    images = torch.rand(told.images, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    text = "\n".join(
+        [
+            "# The learned encoder: speed",
+            "",
+            f"torch {torch.__version__.partition('+')[0]}, {torch.backends.cpu.get_cpu_capability()}, "
+            f"{told.threads} thread(s), seconds of CPU time, medians of {told.repeats} interleaved rounds. "
+            "x: time over sarcast's.",
+            *targets(images, told.repeats),
+            *[line for size in told.sizes for line in encoding(size, images, told.repeats)],
+            *paper_windows(told.repeats),
+            *default_windows(told.repeats),
+        ]
     )
-    targets(images, options.repeats)
-    encoding(vit, images, options)
+    print(text)
+    if told.out:
+        told.out.write_text(text + "\n", encoding="utf-8")
 
 
 def targets(images, repeats):
     ways = {
-        "integral image, float64 (sarcast)": lambda: ratio_gradients(images)[0][:, 0],
-        "dense convolutions, float32": lambda: dense(images),
+        "sarcast: integral image, float64": lambda: ratio_gradients(images)[0][:, 0],
+        "dense convolutions, float32 (as published)": lambda: dense(images),
     }
-    found, seconds = race(ways, repeats)
-    ours, plain = found.values()
-    report("gradient targets", seconds, off=float((ours - plain).abs().max()))
+    title = f"Gradient targets, {len(images)} images of {SIDE} x {SIDE}, four radii"
+    return table(title, *race(ways, repeats))
 
 
-def encoding(vit, images, options):
+def encoding(name, images, repeats):
+    vit = ViT.named(name, patch=PATCH, rng=torch.Generator().manual_seed(0)).eval()
     n = (SIDE // PATCH) ** 2 + 1
+    tokens = len(images) * n
+    products = floor(vit, tokens, n)
     ways = {
-        "additive term in one fused kernel (sarcast)": lambda: vit.tokens(images),
-        "explicit scores, flat index": lambda: explicit(vit, images),
-        "matrix products alone (the floor)": floor(vit, options.images * n, n),
+        "sarcast: fused kernel, oneDNN": lambda: vit.tokens(images),
+        "fused kernel, PyTorch's linear maps": partial(plainly, vit.tokens, images),
+        "explicit scores, oneDNN": lambda: explicit(vit, images),
+        "explicit scores, PyTorch's linear maps (as published)": partial(plainly, explicit, vit, images),
+        "the matrix products alone, oneDNN (the floor)": products,
+        "the matrix products alone, PyTorch's": partial(plainly, products),
     }
-    with torch.no_grad():
-        found, seconds = race(ways, options.repeats)
-    ours, plain, _ = found.values()
-    report(f"encoder {options.size}", seconds, off=float((ours - plain).abs().max()))
+    with torch.inference_mode():
+        found, seconds = race(ways, repeats)
+    size, spent = vit.size, median(next(iter(seconds.values())))
+    flop = 2 * tokens * (size.depth * (12 * size.dim**2 + (2 * n + BUCKETS) * size.dim) + PATCH**2 * size.dim)
+    weights, peak = in_a_process(name, len(images))
+    return [
+        *table(f"Encoder {name}, {len(images)} images of {SIDE} x {SIDE}", found, seconds),
+        "",
+        f"{len(images) / spent:.2f} images/s, {(tokens - len(images)) / spent:.0f} tokens/s, "
+        f"{flop / spent / 1e9:.0f} GFLOP/s. The floor is {median(floors(seconds)):.0%} of the time. "
+        f"Memory: {weights:.0f} MB of weights, {peak:.0f} MB more at the peak of encoding.",
+    ]
+
+
+def paper_windows(repeats, windows=64):
+    """The predictor of the paper: 768 wide, 4 layers, 8 heads, on 7 dates."""
+    rng = torch.Generator().manual_seed(0)
+    model = TemporalPredictor(rng=rng).eval()
+    published = torch_layers(model)
+    context = torch.randn(windows, CONTEXT, 768, generator=rng)
+    days = torch.linspace(0, 1, CONTEXT).expand(windows, -1)
+
+    def one_by_one(run):
+        return torch.cat([run(context[i : i + 1], days[i : i + 1]) for i in range(windows)])
+
+    ways = {
+        "sarcast: all windows at once": lambda: model(context, days),
+        "one at a time": partial(one_by_one, model),
+        "one at a time, PyTorch's layers (as published)": partial(one_by_one, published),
+        "all at once, PyTorch's layers": lambda: published(context, days),
+    }
+    with torch.inference_mode():
+        found, seconds = race(ways, repeats)
     spent = median(next(iter(seconds.values())))
-    size = vit.size
-    flop = 2 * options.images * n * size.depth * (12 * size.dim**2 + 2 * n * size.dim)
-    print(
-        f"  {options.images / spent:.2f} images/s, {options.images * (n - 1) / spent:.0f} tokens/s, "
-        f"{flop / spent / 1e9:.1f} GFLOP/s per CPU second"
+    title = f"Temporal forecasts at the paper's size (768 wide, 4 layers, K = {CONTEXT}), {windows} windows"
+    return [*table(title, found, seconds), "", f"{windows / spent:.0f} windows/s."]
+
+
+def default_windows(repeats, cells=1024, dim=16):
+    """The default detector's network through the detector's own function: one date of `cells` cells."""
+    rng, settings = np.random.default_rng(0), Transformer()
+    model = Forecaster(
+        dim,
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+        encoding=settings.time_encoding,
+        geometry=3,
+        seed=0,
+    ).eval()
+    nn.init.normal_(model.correction.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    dates = settings.context + 1
+    series = Series(
+        values=rng.normal(size=(dates, cells, dim)).astype(np.float32),
+        valid=np.ones((dates, cells), bool),
+        frame=rng.normal(size=(dates, dim)).astype(np.float32),
+        days=12.0 * np.arange(dates),
+        geometry=np.zeros((dates, 3), np.float32),
+        begin=np.zeros(dates, int),
     )
+
+    def one_by_one():
+        given = (series.frame, (series.days[-1] - series.days[:-1]).astype(np.float32), series.geometry)
+        frame, days, geometry = (torch.from_numpy(part)[None] for part in given)
+        values, valid = torch.from_numpy(series.values[:-1]), torch.from_numpy(series.valid[:-1])
+        return torch.cat(
+            [model(values[None, :, i], valid[None, :, i], frame, days, geometry) for i in range(cells)]
+        )
+
+    ways = {
+        "sarcast: all windows at once": lambda: torch.from_numpy(forecast(model, series)),
+        "one at a time": one_by_one,
+    }
+    with torch.inference_mode():
+        found, seconds = race(ways, repeats)
+    spent = median(next(iter(seconds.values())))
+    width, layers = settings.width, settings.layers
+    title = f"Temporal forecasts of the default detector ({width} wide, {layers} layers), {cells} windows"
+    return [*table(title, found, seconds), "", f"{cells / spent:.0f} windows/s."]
 
 
 def race(ways, repeats):
@@ -83,12 +186,30 @@ def race(ways, repeats):
     return found, seconds
 
 
-def report(title, seconds, off):
-    print(f"{title}: largest difference {off:.1e}")
-    ours = next(iter(seconds.values()))
+def table(title, found, seconds):
+    """Lines of a section; a way that gives no result is not compared."""
+    (ours, reference), *_ = found.items()
+    lines = ["", f"## {title}", "", "| way | s | x | largest difference |", "|---|---|---|---|"]
     for name, spent in seconds.items():
-        ratio = median(a / b for a, b in zip(spent, ours, strict=True))
-        print(f"  {name:46s} {median(spent):8.4f} s  {ratio:6.2f} x")
+        ratio = median(a / b for a, b in zip(spent, seconds[ours], strict=True))
+        compared = found[name] is not None and name != ours
+        off = f"{float((found[name] - reference).abs().max()):.1e}" if compared else ""
+        lines.append(f"| {name} | {median(spent):.4f} | {ratio:.2f} | {off} |")
+    return lines
+
+
+def floors(seconds):
+    """Share of sarcast's time that its matrix products alone take, in each round."""
+    ours = next(iter(seconds.values()))
+    return [
+        a / b for a, b in zip(seconds["the matrix products alone, oneDNN (the floor)"], ours, strict=True)
+    ]
+
+
+def plainly(way, *given):
+    """The same with PyTorch's own linear maps."""
+    with patch(PLAIN, return_value=False):
+        return way(*given)
 
 
 def dense(images):
@@ -121,7 +242,7 @@ def explicit(vit, images):
             2, (n, n)
         )
         x = x + attention.proj((scores.softmax(3) @ v).transpose(1, 2).flatten(2))
-        x = x + block.mlp(block.norm2(x))
+        x = x + block.mlp.fc2(gelu(block.mlp.fc1(block.norm2(x))))
     return vit.norm(x)
 
 
@@ -135,12 +256,53 @@ def floor(vit, tokens, n):
         for block in vit.blocks:
             linear(narrow, block.attn.qkv.weight)
             q @ q.transpose(1, 2) @ q
-            q @ block.attn.rpe_k.lookup_table_weight
+            linear(q, block.attn.rpe_k.lookup_table_weight[0].t())
             linear(narrow, block.attn.proj.weight)
             linear(narrow, block.mlp.fc1.weight)
             linear(wide, block.mlp.fc2.weight)
 
     return products
+
+
+def torch_layers(model):
+    """A temporal predictor's weights in PyTorch's own layers."""
+    layers = nn.ModuleList(
+        nn.TransformerEncoderLayer(768, 8, 2048, 0.0, "gelu", batch_first=True, norm_first=True)
+        for _ in model.layers
+    ).eval()
+    layers.load_state_dict(model.layers.state_dict())
+
+    def run(context, times):
+        with patch(PLAIN, return_value=False):
+            x = context + model.time_enc(times)
+            for layer in layers:
+                x = layer(x)
+            return model.out_proj(model.out_norm(x.mean(1)))
+
+    return run
+
+
+def memory(name, images):
+    """Megabytes of the weights, and what encoding adds to the resident memory at its peak (Linux)."""
+    vit = ViT.named(name, patch=PATCH, rng=torch.Generator().manual_seed(0)).eval()
+    weights = sum(p.numel() * p.element_size() for p in vit.parameters()) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    before = _status("VmRSS")
+    with torch.inference_mode():
+        vit(torch.rand(images, 1, SIDE, SIDE))
+    return weights, _status("VmHWM") - before
+
+
+def _status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(name))
+
+
+def in_a_process(name, images):
+    """`memory` of a process of its own."""
+    words = [sys.executable, __file__, "--memory", name, "--images", str(images)]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    return tuple(float(word) for word in said.split())
 
 
 if __name__ == "__main__":
