@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -151,6 +152,31 @@ def test_a_file_in_the_public_layout_with_a_card(tmp_path, stack):
     assert found.card == Card(name="minmax_patch", unit="sigma0")
     assert found.about["stages"] == ["pretrain", "adapt"] and found.about["file"] == "public.pth"
     assert found.window == 6, "no larger than a scene of 64 x 96 px has room for"
+
+
+def test_tensorboard_shows_the_figures_of_the_log(tmp_path, stack, weights):
+    events = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", exc_type=ImportError
+    )
+    start = weights()
+    folder = adapt(settings(tmp_path / "out", stack, start, tensorboard=True))
+    (place,) = (tmp_path / "out" / "tensorboard").iterdir()
+    found = events.EventAccumulator(str(place))
+    found.Reload()
+    with (folder / "log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    for name in ("loss", "held_out", "rank", "learning_rate"):
+        shown = [(one.step, one.value) for one in found.Scalars(name)]
+        assert [step for step, _ in shown] == [0, 3, 6]
+        np.testing.assert_allclose([v for _, v in shown], [float(row[name]) for row in rows], rtol=1e-5)
+    plain = adapt(settings(tmp_path / "plain", stack, start))
+    assert (plain / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_tensorboard_that_is_not_installed_is_named(tmp_path, stack, weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(SettingsError, match=r"not installed; pip install 'sarcast\[tensorboard\]'"):
+        adapt(settings(tmp_path / "out", stack, weights(), tensorboard=True))
 
 
 def test_what_cannot_work_is_refused(tmp_path, stack, weights):

@@ -47,6 +47,8 @@ class Adapt(Settings):
     training: Training = Training(epochs=10, learning_rate=2e-4, warm_up=0.1)
     """How long and how fast: a fifth of pretraining's rate, so that what the weights know is not lost while
     the new predictor learns."""
+    tensorboard: bool = False
+    """Write the log's figures to tensorboard/ beside encoder/ too, while it trains (extra `tensorboard`)."""
     seed: int = Field(0, ge=0)
     """Of everything drawn."""
 

@@ -34,6 +34,7 @@ from sarcast.train.chips import Chips, as_input, batch, cut
 from sarcast.train.diagnostics import Health, collapse
 from sarcast.train.loop import Batch, Training, processes, train
 from sarcast.train.places import places
+from sarcast.train.scalars import require_tensorboard, scalars
 
 if TYPE_CHECKING:
     from sarcast.values import Stack
@@ -85,6 +86,8 @@ class Pretrain(Settings):
     """What may differ between two looks at one place."""
     training: Training = Training()
     """How long and how fast."""
+    tensorboard: bool = False
+    """Write the log's figures to tensorboard/ beside encoder/ too, while it trains (extra `tensorboard`)."""
     seed: int = Field(0, ge=0)
     """Of everything drawn."""
 
@@ -117,16 +120,22 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
         where=f"objective {settings.objective}",
     )
     told = {**as_json(settings), "options": as_json(chosen), "stage": stage}
-    for name in ("out", "source", "start", *(("size", "token") if start else ())):
+    for name in ("out", "source", "start", "tensorboard", *(("size", "token") if start else ())):
         del told[name]
     inputs = inputs_of(sources, settings.start)
     target = settings.out / NAME
     if up_to_date(target, settings=told, inputs=inputs):
         return target
+    fingerprint = _fingerprint(told, inputs)
+    if settings.tensorboard:
+        require_tensorboard()
     with (
         processes(settings.training) as fabric,
         locked(settings.out) if fabric.is_global_zero else contextlib.nullcontext(),
+        contextlib.ExitStack() as done,
     ):
+        log = settings.out / "tensorboard" / fingerprint[:8]
+        show = done.enter_context(scalars(log if settings.tensorboard and fabric.is_global_zero else None))
         if fabric.is_global_zero:
             recover(target)
         data = _data(settings, start, sources, together=getattr(chosen, "dates", None))
@@ -140,9 +149,9 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
             held_out=data.held_out,
             fabric=fabric,
             state=state,
-            fingerprint=_fingerprint(told, inputs),
+            fingerprint=fingerprint,
             seed=settings.seed,
-            report=_reporter(settings),
+            report=_reporter(settings, show),
         )
         if fabric.is_global_zero:
             about = _about(settings, stage, start, chosen, data, history)
@@ -290,8 +299,8 @@ def _about(
     }
 
 
-def _reporter(settings: Pretrain) -> Callable[[Epoch, History], None]:
-    """A line for people after every epoch, and a word where the encoder collapses."""
+def _reporter(settings: Pretrain, show: Callable[[Epoch], None]) -> Callable[[Epoch, History], None]:
+    """A line for people after every epoch, the same for `show`, and a word where the encoder collapses."""
     behind: list[tuple[float, int]] = []
 
     def report(line: Epoch, history: History) -> None:
@@ -300,6 +309,7 @@ def _reporter(settings: Pretrain) -> Callable[[Epoch, History], None]:
             at, step = behind.pop()
             speed = f"{(line.step - step) / (now - at):.2f}"
         behind.append((now, line.step))
+        show(line)
         if line.epoch == 0:
             print("epoch     loss  held out  error/variance  spread    rank  steps/s", file=sys.stderr)
         print(
