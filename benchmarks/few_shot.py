@@ -37,8 +37,9 @@ from sarcast.nn.gradient import ratio_gradients
 from sarcast.nn.vit import SIZES, ViT
 from sarcast.objectives.local_masked_gradient import LocalMaskedGradient
 from sarcast.runtime.settings import as_json
-from sarcast.train.checkpoint import Epoch, History
+from sarcast.train.checkpoint import Epoch, History, load_state
 from sarcast.train.loop import Batch, Training, processes, train
+from sarcast.train.schedule import groups
 
 DATASET = Path("data") / "mstar_soc" / "chips.zip"
 CUT, SIDE, TOKEN, FLOOR = 128, 64, 4, 32
@@ -118,6 +119,9 @@ def main() -> None:
         "--train", choices=TARGETS, default=None, help="train this target only, judge nothing"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="a pair of encoders each")
+    parser.add_argument(
+        "--as-is", action="store_true", help="judge the checkpoints under --work, train no further"
+    )
     parser.add_argument("--quick", action="store_true", help="a few steps and chips: figures mean nothing")
     parser.add_argument("--out", type=Path, default=None, help="Markdown file to write the table to")
     told = parser.parse_args()
@@ -128,12 +132,11 @@ def main() -> None:
     plans = [replace(QUICK if told.quick else Plan(), seed=seed) for seed in told.seeds]
     with tempfile.TemporaryDirectory() as scratch:
         work = told.work or Path(scratch)
-        for plan in plans:
-            for target in [told.train] if told.train else TARGETS:
-                pretrained(target, roles[0].pixels, plan, work)
         if told.train:
+            for plan in plans:
+                pretrained(told.train, roles[0].pixels, plan, work)
             return
-        text = compared(*roles, plans, work)
+        text = compared(*roles, plans, work, as_is=told.as_is)
     print(text)
     if told.out is not None:
         told.out.write_text(text + "\n", encoding="utf-8")
@@ -200,8 +203,16 @@ def sampled(
     return grid_sample(pixels, grid, align_corners=False, padding_mode="reflection")
 
 
-def pretrained(target: str, chips: torch.Tensor, plan: Plan, work: Path) -> tuple[ViT, History]:
-    """The encoder trained on `target`, from its checkpoint under `work` where there is one."""
+def pretrained(
+    target: str, chips: torch.Tensor, plan: Plan, work: Path, *, as_is: bool = False
+) -> tuple[ViT, History]:
+    """The encoder trained on `target`, from its checkpoint under `work` where there is one.
+
+    `as_is` trains it no further: it is what the checkpoint holds.
+
+    Raises:
+        ArtefactError: `as_is`, and there is no checkpoint of this training.
+    """
     vit, rng = plan.encoder()
     objective = plan.objective(target)
     order = np.random.default_rng([plan.seed, _HELD_OUT]).permutation(len(chips))
@@ -222,15 +233,24 @@ def pretrained(target: str, chips: torch.Tensor, plan: Plan, work: Path) -> tupl
     folder = work / f"seed-{plan.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     said = [as_json(objective), as_json(plan.training), plan.size, plan.seed]
+    fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    module, state = objective.module(vit, rng=rng), folder / f"{target}.training.safetensors"
+    if as_is:
+        history = load_state(
+            state, module, torch.optim.AdamW(groups(module, weight_decay=0)), fingerprint=fingerprint
+        )
+        if not history.epochs:
+            raise ArtefactError(f"expected a checkpoint of this training, found none or another, in {state}")
+        return vit, history
     with processes(plan.training) as fabric:
         history = train(
-            objective.module(vit, rng=rng),
+            module,
             draw,
             plan.training,
             held_out=whole(shrunk(held_out, SIDE)),
             fabric=fabric,
-            state=folder / f"{target}.training.safetensors",
-            fingerprint=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest(),
+            state=state,
+            fingerprint=fingerprint,
             seed=plan.seed,
             report=report,
         )
@@ -262,6 +282,19 @@ def poolings(vit: ViT, pixels: torch.Tensor) -> dict[str, np.ndarray]:
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
+def vectors(vit: ViT, roles: tuple[Chips, Chips], work: Path) -> list[dict[str, np.ndarray]]:
+    """`poolings` of both roles, kept under `work` by the encoder's weights."""
+    weights = hashlib.sha256(b"".join(x.numpy().tobytes() for x in vit.state_dict().values())).hexdigest()
+    found = []
+    for role, chips in zip(("learn", "judge"), roles, strict=True):
+        path = work / f"{weights[:16]}-{role}-{len(chips.classes)}.npz"
+        if not path.exists():
+            np.savez(path, **poolings(vit, chips.pixels))
+        with np.load(path) as held:
+            found.append(dict(held))
+    return found
+
+
 def shots(classes: np.ndarray, count: int, *, rng: np.random.Generator) -> np.ndarray:
     """Indices of `count` chips of every class."""
     return np.concatenate(
@@ -270,16 +303,18 @@ def shots(classes: np.ndarray, count: int, *, rng: np.random.Generator) -> np.nd
 
 
 def logistic(strength: float) -> Classifier:
-    """Logistic regression, `strength` C, on few vectors of many numbers.
+    """Logistic regression, `strength` C: (vectors, classes, vectors to judge) -> classes."""
+    return lambda x, y, judge: _fitted(*_in_span(x, judge), y, strength)
 
-    Weights lie in the span of the vectors learned from, so that it is solved there: the same, sooner.
-    """
 
-    def classify(x: np.ndarray, y: np.ndarray, judge: np.ndarray) -> np.ndarray:
-        span = np.linalg.qr(x.T)[0]
-        return LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(x @ span, y).predict(judge @ span)
+def _in_span(x: np.ndarray, judge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in the span of `x`, where the weights lie: the same regression, on fewer numbers."""
+    span = np.linalg.qr(x.T)[0]
+    return x @ span, judge @ span
 
-    return classify
+
+def _fitted(x: np.ndarray, judge: np.ndarray, y: np.ndarray, strength: float) -> np.ndarray:
+    return LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(x, y).predict(judge)
 
 
 def nearest(x: np.ndarray, y: np.ndarray, judged: np.ndarray) -> np.ndarray:
@@ -345,7 +380,7 @@ def chosen(name: str, roles: list[dict[str, np.ndarray]], classes: np.ndarray, p
     rows = []
     for pooling, vectors in learn.items():
         x, other = _standardised(vectors, judge[pooling])
-        score, strength = max((_score(x, classes, plan, strength), strength) for strength in STRENGTHS)
+        score, strength = max(zip(_scores(x, classes, plan), STRENGTHS, strict=True))
         rows.append(
             Row(
                 name=name,
@@ -359,15 +394,17 @@ def chosen(name: str, roles: list[dict[str, np.ndarray]], classes: np.ndarray, p
     return sorted(rows, key=lambda row: -row.score)
 
 
-def _score(x: np.ndarray, classes: np.ndarray, plan: Plan, strength: float) -> float:
+def _scores(x: np.ndarray, classes: np.ndarray, plan: Plan) -> list[float]:
+    """Mean accuracy for each of `STRENGTHS`, on the train role."""
     count, draws = plan.choice
-    found = []
+    found = np.zeros((draws, len(STRENGTHS)))
     for draw in range(draws):
         some = shots(classes, count, rng=np.random.default_rng([_CHOICE, draw]))
         rest = np.setdiff1d(np.arange(len(classes)), some)
-        guess = logistic(strength)(x[some], classes[some], x[rest])
-        found.append(np.mean(guess == classes[rest]))
-    return float(np.mean(found))
+        known, asked = _in_span(x[some], x[rest])
+        for i, strength in enumerate(STRENGTHS):
+            found[draw, i] = np.mean(_fitted(known, asked, classes[some], strength) == classes[rest])
+    return found.mean(0).tolist()
 
 
 def _standardised(learn: np.ndarray, judge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -390,19 +427,22 @@ def judged(row: Row, learn: Chips, judge: Chips, plan: Plan, *, single: bool) ->
     return found
 
 
-def compared(learn: Chips, judge: Chips, plans: list[Plan], work: Path) -> str:
+def compared(learn: Chips, judge: Chips, plans: list[Plan], work: Path, *, as_is: bool = False) -> str:
     """All tables, and what they stand on."""
     groups = {row.name: [row] for row in floors(learn, judge, plans[0])}
     lines, every = [], []
     for plan in plans:
-        ways = {RANDOM: plan.encoder()[0]}
+        ways, told = {RANDOM: plan.encoder()[0]}, {}
         for target in TARGETS:
-            ways[f"{target} predicted"], history = pretrained(target, learn.pixels, plan, work)
-            lines.append(_trained(target, plan, history))
-        for name, vit in ways.items():
-            every.append(
-                chosen(name, [poolings(vit, role.pixels) for role in (learn, judge)], learn.classes, plan)
+            ways[f"{target} predicted"], told[target] = pretrained(
+                target, learn.pixels, plan, work, as_is=as_is
             )
+        steps = {target: len(history.losses) for target, history in told.items()}
+        if len(set(steps.values())) > 1:
+            raise ArtefactError(f"expected as many steps of both targets, found {steps}, in {work}")
+        lines += [_trained(target, plan, history) for target, history in told.items()]
+        for name, vit in ways.items():
+            every.append(chosen(name, vectors(vit, (learn, judge), work), learn.classes, plan))
             groups.setdefault(name, []).append(every[-1][0])
     parts = [heading(plans, len(learn.classes), len(judge.classes)), *lines]
     for single in (False, True):
@@ -424,13 +464,15 @@ def heading(plans: list[Plan], learn: int, judge: int) -> str:
     plan, t = plans[0], plans[0].training
     size, o = SIZES[plan.size], plan.objective("gradients")
     steps = t.epochs * t.steps
-    words = f"""`python -m benchmarks.few_shot`, pretraining seeds {", ".join(str(p.seed) for p in plans)}.
+    seeds = ", ".join(str(p.seed) for p in plans)
+    words = f"""`python -m benchmarks.few_shot`, pretraining seeds {seeds}.
         Ten vehicles, 8-bit magnitude; chips cut to their middle {CUT} px, then means of {CUT // SIDE} x
         {CUT // SIDE}: {SIDE} px, tokens of {TOKEN} px. Encoder `{plan.size}` ({size.depth} blocks, width
         {size.dim}), predictor {o.predictor_depth} x {o.predictor_dim}. Pretrained on the train role without
-        labels ({learn} chips, {plan.held_out} of them for the diagnostics only): {steps} steps of {t.batch}
-        images ({steps * t.batch / learn:.0f} times all chips), {o.windows} windows of {o.window[0]} x
-        {o.window[1]} tokens, {o.hidden:.0%} hidden, radii {", ".join(map(str, o.radii))} px, AdamW, peak rate
+        labels ({learn} chips, {plan.held_out} of them for the diagnostics only): a schedule of {steps} steps
+        of {t.batch} images ({steps * t.batch / learn:.0f} times all chips), {o.windows} windows of
+        {o.window[0]} x {o.window[1]} tokens, {o.hidden:.0%} hidden, radii
+        {", ".join(map(str, o.radii))} px, AdamW, peak rate
         {t.learning_rate:g}, warm-up {t.warm_up:.0%}; squares of .2 to 1 of the area, mirrored, contrast x .5
         to 1.5. Both targets have the same weights at the start, images, crops and masks. Frozen vectors are
         standardised over the train role; pooling and C are chosen for every row on the train role alone
@@ -444,8 +486,9 @@ def heading(plans: list[Plan], learn: int, judge: int) -> str:
 def _trained(target: str, plan: Plan, history: History) -> str:
     first, last = history.epochs[0], history.epochs[-1]
     return (
-        f"- {target}, seed {plan.seed}: held-out loss {first.held_out:.4f} to {last.held_out:.4f}, over "
-        f"variance {last.normalised_error:.2f}; effective rank {first.rank:.0f} to {last.rank:.0f}."
+        f"- {target}, seed {plan.seed}, after {last.step} steps: held-out loss {first.held_out:.4f} to "
+        f"{last.held_out:.4f}, over variance {last.normalised_error:.2f}; effective rank {first.rank:.0f} to "
+        f"{last.rank:.0f}; learning rate {last.learning_rate:.1g}."
     )
 
 

@@ -150,12 +150,25 @@ def test_interval_is_students(rng):
 
 @pytest.mark.shared
 def test_quick_on_real_chips(shared, tmp_path):
-    roles = few_shot.read(shared / few_shot.DATASET, most=6)
+    roles = few_shot.read(shared / few_shot.DATASET, most=3)
+    with pytest.raises(ArtefactError, match="expected a checkpoint of this training"):
+        few_shot.compared(*roles, [few_shot.QUICK], tmp_path, as_is=True)
     table = few_shot.compared(*roles, [few_shot.QUICK], tmp_path)
     for name in ("1-NN", "logistic", few_shot.RANDOM, "gradients predicted", "pixels predicted"):
         assert len([line for line in table.splitlines() if line.startswith("| ") and name in line]) >= 2
     assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == [
         f"{target}.training.safetensors" for target in few_shot.TARGETS
     ]
-    starts = [few_shot.QUICK.encoder()[0].state_dict() for _ in range(2)]
-    assert all(torch.equal(starts[0][name], starts[1][name]) for name in starts[0])
+    again = [
+        few_shot.pretrained(t, roles[0].pixels, few_shot.QUICK, tmp_path, as_is=True)
+        for t in few_shot.TARGETS
+    ]
+    start = few_shot.QUICK.encoder()[0].state_dict()
+    for vit, history in again:
+        assert len(history.losses) == 2
+        assert not all(torch.equal(start[name], x) for name, x in vit.state_dict().items())
+        assert few_shot.vectors(vit, roles, tmp_path)[1]["mean"].shape == (30, 96)
+    longer = replace(few_shot.QUICK, training=few_shot.Training(epochs=2, steps=2, batch=4, device="cpu"))
+    few_shot.pretrained("pixels", roles[0].pixels, longer, tmp_path)
+    with pytest.raises(ArtefactError, match="expected a checkpoint of this training"):
+        few_shot.compared(*roles, [few_shot.QUICK], tmp_path, as_is=True)
