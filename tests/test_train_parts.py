@@ -141,6 +141,7 @@ def test_collapse_is_named():
     assert collapse(replace(start, spread=0.5, rank=10), start) is None
     assert "spread of the tokens fell from 1 to 0.1" in (collapse(replace(start, spread=0.1), start) or "")
     assert "effective rank 1.20" in (collapse(replace(start, rank=1.2), start) or "")
+    assert "rank fell from 30.0 to 5.0" in (collapse(replace(start, rank=5), start) or "")
 
 
 def test_an_encoder_that_says_one_thing_is_reported(rng):

@@ -16,7 +16,7 @@ from sarcast.objectives.base import Module
 from sarcast.objectives.temporal import TemporalPrediction, Windows
 
 SHRUNK = 0.2
-"""Spread under this share of its first value is collapse."""
+"""Spread or effective rank under this share of its first value is collapse."""
 FEW = 2.0
 """Effective rank under this is collapse."""
 _IMAGES, _VECTORS, _PLACES = 64, 4096, 4
@@ -65,6 +65,8 @@ def collapse(now: Health, start: Health) -> str | None:
         return f"collapse: effective rank {now.rank:.2f}, all tokens say nearly one thing"
     if now.spread < SHRUNK * start.spread:
         return f"collapse: spread of the tokens fell from {start.spread:.3g} to {now.spread:.3g}"
+    if now.rank < SHRUNK * start.rank:
+        return f"collapse: effective rank fell from {start.rank:.1f} to {now.rank:.1f}"
     return None
 
 
