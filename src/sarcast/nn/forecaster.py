@@ -6,10 +6,14 @@ the target's horizon and frame-wide state known, and the context mean to start f
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from sarcast.nn.linear import Linear
+from sarcast.nn.sequence import Layer
 from sarcast.nn.time_encoding import time_encoding
 
 DAYS = 365.0
@@ -30,15 +34,17 @@ class Forecaster(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.embed = nn.Linear(2 * dim + geometry, width)
-            self.target = nn.Linear(dim + geometry, width)
+            self.embed = Linear(2 * dim + geometry, width)
+            self.target = Linear(dim + geometry, width)
             self.time = time_encoding(encoding, width)
-            block = nn.TransformerEncoderLayer(
-                width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            drawn = nn.TransformerEncoderLayer(width, heads, 4 * width, batch_first=True, norm_first=True)
+            self.blocks = nn.ModuleDict(
+                {"layers": nn.ModuleList(Layer(width, heads, 4 * width) for _ in range(layers))}
             )
-            self.blocks = nn.TransformerEncoder(block, layers, enable_nested_tensor=False)
             self.norm = nn.LayerNorm(width)
-            self.correction = nn.Linear(width, dim)
+            self.correction = Linear(width, dim)
+        for layer in self._layers:
+            layer.load_state_dict(drawn.state_dict())
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)
 
@@ -63,8 +69,14 @@ class Forecaster(nn.Module):
         context = context + self.time(days / DAYS)
         query = self.target(torch.cat([frame[:, -1], geometry[:, -1]], -1))[:, None]
         hidden = torch.cat([~valid, torch.zeros_like(valid[:, :1])], 1)
-        state = self.blocks(torch.cat([context, query], 1), src_key_padding_mask=hidden)
+        state = torch.cat([context, query], 1)
+        for layer in self._layers:
+            state = layer(state, hidden)
         return context_mean(values, valid) + self.correction(self.norm(state[:, -1]))
+
+    @property
+    def _layers(self) -> nn.ModuleList:
+        return cast(nn.ModuleList, self.blocks["layers"])
 
 
 def context_mean(values: Float[Tensor, "b k dim"], valid: Bool[Tensor, "b k"]) -> Float[Tensor, "b dim"]:
