@@ -55,7 +55,8 @@ class Finetune(Settings):
     """Which dates of a source to learn from; all: an encoder that has seen judged dates is marked so."""
     target: Literal["live", "stop_gradient", "ema"] = "stop_gradient"
     """What is forecast. live: the trained encoder's own vectors, as published; shrinks on noise.
-    stop_gradient: the same, standardised, without a gradient. ema: a slow copy's, standardised."""
+    stop_gradient: the same, standardised, without a gradient; keeps spread, and loses rank in long trainings.
+    ema: a slow copy's, standardised; keeps both, learns more slowly (docs/log.md)."""
     decay: tuple[float, float] = (0.99, 1.0)
     """Of the slow copy's moving average, at the start and the end of a phase (ema)."""
     context: int = Field(7, ge=3)
