@@ -32,24 +32,27 @@ Read = Callable[[Tensor], Tensor]
 """Pixels (b, c, y, x) -> what is known of each token, (b, row, col, dim)."""
 Run = Callable[[Iterator[tuple[np.ndarray, np.ndarray]]], Iterator[np.ndarray]]
 
+DEFAULT = Path("sarcast-tiny")
+"""Weights that are used when nothing else is asked for."""
 RANDOM_WINDOW = 8
 """Tokens a side of a window of the random control."""
 
 
 class Vit(Settings):
-    """Tokens of a vision transformer; without `weights` a small random one, the control for trained ones.
+    """Tokens of a vision transformer: sarcast-tiny, which comes with sarcast, unless other weights are given.
 
-    The control (`vit-random` in the features) is drawn from `seed`: what a trained encoder must beat.
+    With `random_init` instead, a random network drawn from `seed` (`vit-random` in the features): the control
+    that a trained encoder must beat.
     """
 
     weights: Path | None = None
     """Folder with config.json and model.safetensors (from pretrain, adapt, finetune), the name of one that
-    comes with sarcast, or a .pth file in the public SAR-JEPA layout with `card`; a random network when not
-    given."""
+    comes with sarcast, or a .pth file in the public SAR-JEPA layout with `card`; sarcast-tiny when not given
+    and no random network is asked for."""
     card: Card | None = None
     """Scaling of the pixels; a folder of weights has its own."""
-    random_init: Literal["micro", "tiny", "small", "base", "large"] = "micro"
-    """Size of the random network."""
+    random_init: Literal["micro", "tiny", "small", "base", "large"] | None = None
+    """Size of a random network; not used where weights are given."""
     token: int | None = Field(None, ge=2)
     """Side of a random network's patches, pixels; the cell's, at most 8, when not given."""
     seed: int = 0
@@ -76,7 +79,12 @@ class Vit(Settings):
     @property
     def files(self) -> tuple[Path, ...]:
         """Files whose content decides the features."""
-        return () if self.weights is None else weight_files(self.weights)
+        return () if self.trained is None else weight_files(self.trained)
+
+    @property
+    def trained(self) -> Path | None:
+        """Weights that are used; None for a random network."""
+        return self.weights or (DEFAULT if self.random_init is None else None)
 
     def encode(self, stack: Stack, times: Sequence[int] | None = None) -> Features:
         """Features (time, row, col, dim): every band through a one-channel network, one after the other.
@@ -161,7 +169,7 @@ class Vit(Settings):
 
     def _name(self, network: Pretrained, stack: Stack) -> str:
         """vit; vit-random for the control; vit-seen when it was trained on judged dates of this stack."""
-        if self.weights is None:
+        if self.trained is None:
             return "vit-random"
         seen = network.about.get("judged_dates_seen") and stack.name in network.about.get("stacks", ())
         return "vit-seen" if seen else "vit"
@@ -176,11 +184,11 @@ class Vit(Settings):
         device = torch.device(
             ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
         )
-        if self.weights is not None:
-            found = load_encoder(self.weights, card=self.card)
+        if self.trained is not None:
+            found = load_encoder(self.trained, card=self.card)
         else:
             rng = torch.Generator().manual_seed(self.seed)
-            vit = ViT.named(self.random_init, patch=self.token or min(cell, 8), rng=rng).eval()
+            vit = ViT.named(str(self.random_init), patch=self.token or min(cell, 8), rng=rng).eval()
             found = Pretrained(vit=vit, card=self.card or Card(), window=RANDOM_WINDOW)
         found.vit.to(device)
         return found
