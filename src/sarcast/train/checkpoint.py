@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from sarcast.errors import ArtefactError
 
@@ -69,15 +70,30 @@ def write_log(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         writer.writerows(lines)
 
 
-def save_state(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, history: History, *, fingerprint: str
-) -> None:
-    """Write everything that the next step depends on; `fingerprint` says what training this is."""
+def whole(value: Tensor) -> Tensor:
+    """A tensor of which every process has a part, put together; all processes call this. Others stay."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def tensors_of(module: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Whole weights and optimiser state by name, on the CPU; every process calls this."""
+    found = {f"module.{name}": value for name, value in module.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        found |= {f"optimiser.{index}.{key}": value for key, value in state.items()}
+    return {name: whole(value.detach()).cpu() for name, value in found.items()}
+
+
+def save_state(path: Path, tensors: dict[str, Tensor], history: History, *, fingerprint: str) -> None:
+    """Write everything that the next step depends on; `fingerprint` says what training this is.
+
+    Args:
+        path: File.
+        tensors: From `tensors_of`.
+        history: So far.
+        fingerprint: Of settings and data.
+    """
     from safetensors.torch import save_file
 
-    tensors = {f"module.{name}": value.detach().cpu() for name, value in module.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{key}": value.detach().cpu() for key, value in state.items()}
     told = {"format": FORMAT, "fingerprint": fingerprint, "history": json.dumps(asdict(history))}
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,5 +140,18 @@ def _put(module: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str,
         if name.startswith("optimiser."):
             _, index, key = name.split(".")
             state.setdefault(int(index), {})[key] = value
-    module.load_state_dict(weights)
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    own = module.state_dict()
+    module.load_state_dict({name: _like(own[name], value) for name, value in weights.items()})
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    shared = {
+        number: {key: _like(parameters[number], value) for key, value in values.items()}
+        for number, values in state.items()
+    }
+    optimiser.load_state_dict({"state": shared, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _like(own: Tensor, value: Tensor) -> Tensor:
+    """`value` shared out over the processes as `own` is, where it is and has its shape."""
+    if not isinstance(own, DTensor) or value.shape != own.shape:
+        return value
+    return distribute_tensor(value, own.device_mesh, own.placements, src_data_rank=None)

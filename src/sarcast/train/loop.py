@@ -1,4 +1,4 @@
-"""One visible training loop, on a CPU, a GPU, or many of them through torchrun (Lightning Fabric, DDP).
+"""One visible training loop, on a CPU, a GPU, or many of them through torchrun (Lightning Fabric, DDP, FSDP).
 
 A step is made of parts. What a part contains depends on the seed, the step and the part's number alone, so
 it does not matter how many processes share the parts, or whether the training was interrupted.
@@ -6,6 +6,7 @@ it does not matter how many processes share the parts, or whether the training w
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -19,13 +20,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from sarcast.errors import DataError, SettingsError
+from sarcast.nn.attention import Block
 from sarcast.runtime.settings import Settings
-from sarcast.train.checkpoint import Epoch, History, load_state, save_state
+from sarcast.train.checkpoint import Epoch, History, load_state, save_state, tensors_of, whole
 from sarcast.train.diagnostics import Health, health
 from sarcast.train.schedule import groups, rate
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+    from torch.distributed import DeviceMesh
 
 Batch = tuple[Tensor, ...]
 """What a module is called with."""
@@ -59,6 +62,9 @@ class Training(Settings):
     """bf16: bfloat16 where it is safe (autocast)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA where there is one."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """What torchrun's processes share: ddp (auto), the work alone; fsdp, also weights, gradients and the
+    optimiser's state, of which each keeps a part. The numbers are the same."""
 
 
 class Module(Protocol):
@@ -77,14 +83,16 @@ def processes(settings: Training) -> Iterator[Fabric]:
     the process, after all its work was done.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.strategies import ModelParallelStrategy
 
     world, local = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     many = world > 1
+    shared = ModelParallelStrategy(_shared_out, data_parallel_size=world, tensor_parallel_size=1)
     fabric = Fabric(
         accelerator="cuda"
         if settings.device == "cuda" or (settings.device == "auto" and torch.cuda.is_available())
         else "cpu",
-        strategy="ddp" if many else "auto",
+        strategy="auto" if not many else shared if settings.strategy == "fsdp" else "ddp",
         devices=local if many else 1,
         num_nodes=world // local if many else 1,
         precision="bf16-mixed" if settings.precision == "bf16" else "32-true",
@@ -95,6 +103,17 @@ def processes(settings: Training) -> Iterator[Fabric]:
     finally:
         if many:
             torch.distributed.destroy_process_group()
+
+
+def _shared_out(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """`module` with its weights shared out over the processes (FSDP2), gathered block by block in use."""
+    from torch.distributed.fsdp import fully_shard
+
+    processes = mesh["data_parallel"]
+    for part in list(module.modules()):
+        if isinstance(part, Block):
+            fully_shard(part, mesh=processes)
+    return cast(nn.Module, fully_shard(module, mesh=processes))
 
 
 def train(
@@ -132,17 +151,21 @@ def train(
     """
     total = settings.epochs * settings.steps
     parts = _parts(settings.parts, fabric.global_rank, fabric.world_size)
+    work = copy.deepcopy(module) if _shares_weights(fabric) else module
+    model = fabric.setup_module(work)
     optimiser = torch.optim.AdamW(
-        groups(module, weight_decay=settings.weight_decay, shares=shares),
+        groups(work, weight_decay=settings.weight_decay, shares=shares),
         lr=settings.learning_rate,
         betas=settings.betas,
         fused=True,
     )
-    model, stepper = fabric.setup(module, optimiser)
-    history = load_state(state, module, optimiser, fingerprint=fingerprint)
+    stepper: Any = fabric.setup_optimizers(optimiser)
+    history = load_state(state, work, optimiser, fingerprint=fingerprint)
+    _collect(work, module, fabric)
 
     def close(learning_rate: float) -> None:
         """Diagnose, add a line to the history and report it; in the first process only."""
+        _collect(work, module, fabric)
         if fabric.is_global_zero:
             found = diagnose(module, *held_out, seed=_seed(seed, _HELD_OUT))
             history.epochs.append(_line(history, settings, found, learning_rate))
@@ -165,13 +188,27 @@ def train(
         fabric.clip_gradients(model, stepper, max_norm=settings.clip, error_if_nonfinite=False)
         stepper.step()
         stepper.zero_grad()
-        cast(Module, module).stepped((step + 1) / total)
+        cast(Module, work).stepped((step + 1) / total)
         if (step + 1) % settings.steps == 0:
             close(now)
+            tensors = tensors_of(work, optimiser)
             if fabric.is_global_zero:
-                save_state(state, module, optimiser, history, fingerprint=fingerprint)
+                save_state(state, tensors, history, fingerprint=fingerprint)
             fabric.barrier()
     return history
+
+
+def _shares_weights(fabric: Fabric) -> bool:
+    from lightning_fabric.strategies import ModelParallelStrategy
+
+    return isinstance(fabric.strategy, ModelParallelStrategy)
+
+
+def _collect(work: nn.Module, module: nn.Module, fabric: Fabric) -> None:
+    """Give `module` the whole weights of `work`, of which every process has a part; all of them call this."""
+    if work is not module:
+        module.to(fabric.device)
+        module.load_state_dict({name: whole(value) for name, value in work.state_dict().items()})
 
 
 def _line(history: History, settings: Training, found: Health, learning_rate: float) -> Epoch:
