@@ -42,8 +42,12 @@ def shrunk(recipe: dict, *, stages: tuple[str, ...] = ("adapt", "finetune")) -> 
 
 
 TRAINED = {
-    "encoder": "vit", "encoder_options": {"token": 4, "window": 4},
-    "adapt": {"options": {"radii": [2, 4], "level": True, "window": [3, 3]}}, "finetune": {},
+    "encoder": "vit", "encoder_options": {"random_init": "micro", "token": 4, "window": 4},
+    "adapt": {
+        "objective": "local_masked_gradient",
+        "options": {"radii": [2, 4], "level": True, "window": [3, 3]},
+    },
+    "finetune": {},
     "detector": "transformer",
 }  # fmt: skip
 
@@ -209,11 +213,11 @@ def test_features_come_from_the_last_stage(trained):
 
 def test_flags_reach_into_the_stages(place, tmp_path, capsys):
     words = ["run", str(place / "products"), "--out", str(tmp_path), "--recipe", "t-sar-jepa-tiny"]
-    more = ["--finetune.phase-a.epochs", "3", "--finetune.target=ema", "--adapt.options.level", "false"]
+    more = ["--finetune.phase-a.epochs", "3", "--finetune.target=ema", "--adapt.options.hidden", "0.1"]
     assert main([*words, *more, "--dry-run", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["settings"]
     assert told["finetune"]["phase_a"]["epochs"] == 3 and told["finetune"]["target"] == "ema"
-    assert told["adapt"]["options"]["level"] is False and told["adapt"]["options"]["radii"]
+    assert told["adapt"]["options"]["hidden"] == 0.1 and told["adapt"]["options"]["radii"]
     words = ["run", str(place / "products"), "--out", str(tmp_path), "--encoder", "vit", "--adapt"]
     assert main([*words, "--dry-run", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["settings"]

@@ -127,10 +127,10 @@ def _learned_from(stacks: Sequence[Path], folder: Path, *, context: int, refit: 
 def _start(encoder: Vit, stack: Path, folder: Path) -> Path:
     """The folder of weights to start from: the encoder's own, or its network written down."""
     from sarcast.encoders.base import make_grid
-    from sarcast.nn.pretrained import save_encoder
+    from sarcast.nn.pretrained import find_weights, save_encoder
 
-    if encoder.weights is not None and not encoder.weights.is_file():
-        return encoder.weights
+    if encoder.trained is not None and (found := find_weights(encoder.trained)).is_dir():
+        return found
     cell = make_grid(read_stack(stack), encoder.patch, encoder.stride).patch
     target = folder / NAME
     told = {**as_json(encoder), "weights": None, "cell": cell}
