@@ -66,6 +66,7 @@ def settings(out, source, weights, **more):
         "out": out,
         "source": (source,),
         "weights": weights,
+        "objective": "local_masked_gradient",
         "options": OPTIONS,
         "chips": 20,
         "held_out": 6,

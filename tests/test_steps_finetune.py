@@ -66,7 +66,7 @@ def place(tmp_path_factory):
             crop=4,
             chips=10,
             held_out=4,
-            options={"window": (3, 3), "windows": 1, "radii": (2,)},
+            options={"radii": (2,)},
             training=Training(epochs=1, steps=1, batch=2, device="cpu"),
         )
     )
@@ -110,7 +110,7 @@ def test_a_stack_becomes_a_tuned_encoder_that_encode_reads(place, tmp_path, caps
     assert (after.card, after.vit.patch, after.window) == (before.card, before.vit.patch, before.window)
     about = after.about
     assert about["stages"] == ["pretrain", "finetune"] and about["stacks"] == ["a"]
-    assert about["judged_dates_seen"] is False and about["objective"] == "local_masked_gradient"
+    assert about["judged_dates_seen"] is False and about["objective"] == "across_dates"
     told = {k: about["finetune"][k] for k in ("context", "seed", "cell", "dates", "stacks")}
     assert told == {"context": 7, "seed": 0, "cell": 16, "dates": HISTORY, "stacks": ["a"]}
     changed = {

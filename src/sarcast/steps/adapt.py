@@ -21,7 +21,7 @@ class Adapt(Settings):
     """Run folders, or stack.zarr files."""
     out: Path
     """Folder for encoder/ (config.json, model.safetensors, log.csv)."""
-    weights: Path
+    weights: Path = Path("sarcast-tiny")
     """Encoder to start from: a folder (from pretrain, adapt or finetune), the name of one that comes with
     sarcast, or a .pth file in the public SAR-JEPA layout."""
     card: Card = Card()
@@ -29,8 +29,8 @@ class Adapt(Settings):
     dates: Literal["history", "all"] = "history"
     """Which dates of a source to learn from; all: an encoder that has seen judged dates is marked so, also
     after every later stage."""
-    objective: str = "local_masked_gradient"
-    """local_masked_gradient (SAR-JEPA) or gradient_jepa; its predictor starts anew."""
+    objective: str = "across_dates"
+    """across_dates, local_masked_gradient (SAR-JEPA) or gradient_jepa; its predictor starts anew."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, as in pretrain."""
     crop: int | None = Field(None, ge=2)

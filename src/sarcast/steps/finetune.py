@@ -46,7 +46,7 @@ class Finetune(Settings):
     """Run folders, or stack.zarr files."""
     out: Path
     """Folder for encoder/ (config.json, model.safetensors, log.csv)."""
-    weights: Path
+    weights: Path = Path("sarcast-tiny")
     """Encoder to start from: a folder (from pretrain, adapt or finetune), the name of one that comes with
     sarcast, or a .pth file in the public SAR-JEPA layout."""
     card: Card = Card()

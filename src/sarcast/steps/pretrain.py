@@ -62,11 +62,12 @@ class Pretrain(Settings):
     """The simulated scenes, each with a seed of its own."""
     dates: Literal["history", "all"] = "history"
     """Which dates of a source to learn from; all: an encoder that has seen judged dates is marked so."""
-    objective: str = "local_masked_gradient"
-    """local_masked_gradient (SAR-JEPA) or gradient_jepa."""
+    objective: str = "across_dates"
+    """across_dates, local_masked_gradient (SAR-JEPA) or gradient_jepa."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Settings of that objective, e.g. --options.level true; its predictor has half the encoder's width and a
-    third of its depth, and its windows are no larger than the crop, where they do not say otherwise."""
+    """Settings of that objective, e.g. --options.radii '[2, 4]'; a predictor that has blocks has half the
+    encoder's width and a third of its depth, and windows are no larger than the crop, where they do not say
+    otherwise."""
     size: Literal["micro", "tiny", "small", "base", "large"] = "tiny"
     """Width and depth of the encoder."""
     token: int = Field(8, ge=2)
@@ -167,13 +168,13 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
 def _defaults(settings: Pretrain, start: Pretrained | None) -> dict[str, Any]:
     """A predictor that costs little beside its encoder, and windows that fit the image."""
     size = start.vit.size if start else SIZES[settings.size]
-    own = OBJECTIVES[settings.objective]().model_dump().get("window")
-    return {
-        "predictor_dim": size.dim // 2,
-        "predictor_depth": max(2, size.depth // 3),
-        "predictor_heads": size.heads,
-        **({"window": tuple(min(side, settings.crop or side) for side in own)} if own else {}),
-    }
+    own = OBJECTIVES[settings.objective]().model_dump()
+    found: dict[str, Any] = {"predictor_dim": size.dim // 2, "predictor_heads": size.heads}
+    if own["predictor_depth"]:
+        found["predictor_depth"] = max(2, size.depth // 3)
+    if "window" in own:
+        found["window"] = tuple(min(side, settings.crop or side) for side in own["window"])
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
