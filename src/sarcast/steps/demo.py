@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sarcast.values import Estimate, Labels, Scores
 
 ESTIMATES = "estimates.json"
-PAIRS = tuple((e, d) for e in ("statistics", "gradients") for d in ("z_score", "transformer"))
+PAIRS = tuple((e, d) for e in ("statistics", "gradients", "vit") for d in ("z_score", "transformer"))
 DEFAULT = ("statistics", "z_score")
 
 
@@ -39,7 +39,7 @@ class Demo(Settings):
 
 
 def demo(settings: Demo) -> dict[str, Any]:
-    """Simulate, run, compare two detectors on two encoders, and give the figures.
+    """Simulate, run, compare two detectors on three encoders, and give the figures.
 
     Returns:
         `table`: rows of encoder, detector and three estimates; `report`, `estimates`: paths; `planted`,
