@@ -35,15 +35,27 @@ def test_all_of_history_when_too_little_is_usable():
 
 def test_a_stored_cutoff_does_not_move_and_a_gap_is_left_out():
     cutoff = _times(30)[10]
-    split = split_history(_times(30), np.ones(30, bool), cutoff=cutoff, gap=2)
+    split = split_history(_times(30), np.ones(30, bool), cutoff=cutoff, gap_days=24)
     assert split.fit.sum() == 11 and split.judge.sum() == 17
-    assert not (split.fit | split.judge)[11:13].any()
+    assert not (split.fit | split.judge)[11:13].any() and split.judge[13]
 
 
 @pytest.mark.parametrize("n", [0, 5, 10])
 def test_too_few_dates(n):
     with pytest.raises(DataError, match="at least 11 dates"):
         split_history(_times(n), np.ones(n, bool))
+
+
+def test_a_late_date_within_the_gap_moves_nothing():
+    """Days, not dates: another acquisition after the cut-off does not change which ones are judged."""
+    times = _times(30)
+    late = np.sort(np.append(times, times[10] + np.timedelta64(5, "D")))
+    few, more = (
+        split_history(t, np.ones(len(t), bool), cutoff=times[10], gap_days=24) for t in (times, late)
+    )
+    assert set(times[few.judge]) == set(late[more.judge])
+    with pytest.raises(DataError, match="one to judge after it and 999 days, found 11 and 0"):
+        split_history(times, np.ones(30, bool), cutoff=times[10], gap_days=999)
 
 
 def test_a_cutoff_that_leaves_nothing():

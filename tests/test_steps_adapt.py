@@ -145,6 +145,14 @@ def test_once_marked_always_marked(tmp_path, stack, weights):
     assert Vit(weights=later, patch=16, device="cpu").encode(other, [0]).encoder == "vit-seen"
 
 
+def test_a_card_names_no_unit_once_it_is_not_of_all_pixels(tmp_path, stack, weights):
+    start = weights()
+    found = load_encoder(start)
+    save_encoder(start, replace(found, card=found.card.model_copy(update={"unit": "gamma0"})))
+    card = load_encoder(adapt(settings(tmp_path / "out", stack, start))).card
+    assert card.unit is None and card.low_db == -25
+
+
 def test_a_file_in_the_public_layout_with_a_card(tmp_path, stack):
     vit = ViT(Size(dim=24, depth=2, heads=2), patch=8, rng=torch.Generator().manual_seed(3))
     write_public(tmp_path / "public.pth", to_public(vit, grid=(14, 14)))

@@ -25,7 +25,9 @@ from sarcast.runtime.artefact import digest, finished, verify
 from sarcast.sar.coregister import apply_shift
 from sarcast.sar.simulate import SimulateScene
 from sarcast.stack.store import read_stack
+from sarcast.stack.update import from_iso
 from sarcast.steps.ingest import Ingest, ingest
+from sarcast.steps.learn import split_of
 from sarcast.steps.simulate import Simulate, simulate
 from sarcast.steps.stack import StackScenes, stack
 from sarcast.values import Scene, SceneFile
@@ -206,6 +208,22 @@ def test_the_stored_end_of_history_stays_until_refit(rng, tmp_path):
         stack(_settings(tmp_path / "out", scenes, history_end=date(2024, 7, 1)))
     stack(_settings(tmp_path / "out", scenes, history_end=None, refit=True))
     assert _quality(path)["cutoff"] > first
+
+
+def test_the_stored_gap_stays_until_refit_and_decides_what_is_judged(rng, tmp_path):
+    scenes = _source(tmp_path / "in", rng, days=24)
+    (path,) = stack(_settings(tmp_path / "out", scenes[:20], gap_days=24))
+    stack(_settings(tmp_path / "out", scenes))
+    assert _quality(path)["gap_days"] == 24
+    times = read_stack(path).times
+    split, _ = split_of(times, path.parent)
+    cutoff = from_iso(_quality(path)["cutoff"])
+    assert (times.time[split.judge] > cutoff + np.timedelta64(24, "D")).all()
+    assert ((times.time > cutoff) & ~split.judge).sum() == 2, "a date every twelve days"
+    with pytest.raises(SettingsError, match=r"gap of the first run \(24 days\), found 0: refit"):
+        stack(_settings(tmp_path / "out", scenes, gap_days=0))
+    stack(_settings(tmp_path / "out", scenes, refit=True))
+    assert _quality(path)["gap_days"] == 0
 
 
 def test_other_settings_start_again_with_the_same_history(rng, tmp_path, worked_on):

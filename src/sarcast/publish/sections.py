@@ -295,6 +295,7 @@ def _declaration(material: Material) -> str:
         "data": {
             "calibration": quality.get("calibration"),
             "history ends": day(instant(quality["cutoff"])) if quality.get("cutoff") else None,
+            "days after it left out": quality.get("gap_days") or None,
             "radiometry": quality.get("radiometry"),
             "units of the products": quality.get("source_units"),
             "unit inside": quality.get("unit"),

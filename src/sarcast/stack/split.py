@@ -32,7 +32,7 @@ def split_history(
     *,
     cutoff: np.datetime64 | None = None,
     context: int = 7,
-    gap: int = 0,
+    gap_days: int = 0,
 ) -> Split:
     """Split dates into history (`fit`) and what is judged (`judge`).
 
@@ -44,7 +44,7 @@ def split_history(
         usable: bool (time,): passed its quality checks.
         cutoff: Time of history's last date; `history_cutoff` when None.
         context: Dates a forecast looks back.
-        gap: Dates after the cut-off that are neither learned from nor judged.
+        gap_days: Days after the cut-off whose dates are neither learned from nor judged.
 
     Raises:
         DataError: Too few dates, or a cut-off that leaves less than `context` + 3 before or none after it.
@@ -52,12 +52,12 @@ def split_history(
     if cutoff is None:
         cutoff = history_cutoff(times, context=context)
     history = times <= cutoff
-    judge = ~history
-    judge[np.flatnonzero(judge)[:gap]] = False
+    judge = times > cutoff + np.timedelta64(gap_days, "D")
     if history.sum() < context + 3 or not judge.any():
         raise DataError(
             f"expected at least {context + 3} dates up to {np.datetime_as_string(cutoff, 'D')} and one "
-            f"to judge after it, found {int(history.sum())} and {int(judge.sum())}"
+            f"to judge after it{f' and {gap_days} days' if gap_days else ''}, found {int(history.sum())} and "
+            f"{int(judge.sum())}"
         )
     fit = history & usable
     return Split(fit=fit if fit.sum() > context else history, judge=judge)

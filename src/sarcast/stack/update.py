@@ -45,6 +45,8 @@ class Plan:
     cutoff: np.datetime64
     """Time of history's last date."""
     quality: Quality
+    gap_days: int = 0
+    """Days after it whose dates are neither learned from nor judged."""
 
     @cached_property
     def history(self) -> np.ndarray:
@@ -221,6 +223,7 @@ def _quality_json(plan: Plan, judge: Judge, entries: list[dict[str, Any]]) -> di
     return {
         "stack": plan.name,
         "cutoff": iso(plan.cutoff),
+        "gap_days": plan.gap_days,
         "bands": list(first.bands),
         "unit": "amplitude",
         "radiometry": first.radiometry,

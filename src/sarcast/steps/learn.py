@@ -77,21 +77,21 @@ def load(folder: Path) -> tuple[Any, Null]:
 def split_of(times: Times, folder: Path) -> tuple[Split, np.ndarray]:
     """History and judged dates, and bool (time,) which dates passed the quality checks.
 
-    The end of history is the one stored in quality.json in `folder`; without that file it is the first
-    half of the dates, all of them usable.
+    The end of history, and the gap after it, are those stored in quality.json in `folder`; without that file
+    history is the first half of the dates, all of them usable, and there is no gap.
     """
     from sarcast.stack.split import split_history
     from sarcast.stack.update import from_iso
 
     path = folder / "quality.json"
     usable = np.ones(len(times), bool)
-    cutoff = None
+    cutoff, gap_days = None, 0
     if path.exists():
         quality = json.loads(path.read_text(encoding="utf-8"))
-        cutoff = from_iso(quality["cutoff"])
+        cutoff, gap_days = from_iso(quality["cutoff"]), int(quality.get("gap_days", 0))
         told = {one["scene_id"]: bool(one["usable"]) for one in quality["dates"]}
         usable = np.array([told.get(scene, True) for scene in times.scene_id])
-    return split_history(times.time, usable, cutoff=cutoff), usable
+    return split_history(times.time, usable, cutoff=cutoff, gap_days=gap_days), usable
 
 
 def _write_null(path: Path, null: Null) -> None:

@@ -244,7 +244,7 @@ def _data(
         (some(stack, dates, learn, count=each, side=side), some(stack, dates, other, count=few, side=crop))
         for (stack, dates), (learn, other) in zip(every, parts, strict=True)
     ]
-    card = _card(start.card if start else settings.card, stacks)
+    card = _card(start.card if start else settings.card, stacks, anew=start is None)
     held_out = Chips.of([one for _, one in kept])
     return _Data(
         chips=Chips.of([one for one, _ in kept]),
@@ -255,14 +255,14 @@ def _data(
     )
 
 
-def _card(card: Card, stacks: list[Stack]) -> Card:
-    """The card with what all stacks are; what differs stays unknown."""
+def _card(card: Card, stacks: list[Stack], *, anew: bool) -> Card:
+    """The card with what all that was ever learned from is; what differs stays unknown."""
     units = units_of(stacks)
-    return (
-        card
-        if card.unit or len(units) > 1
-        else build(Card, {**as_json(card), "unit": units.pop()}, where="the stacks")
-    )
+    if card.unit and anew:
+        return card
+    units |= {card.unit} if card.unit else set()
+    unit = units.pop() if len(units) == 1 else None
+    return build(Card, {**as_json(card), "unit": unit}, where="the stacks")
 
 
 def _draw(data: _Data, settings: Pretrain, step: int, part: int) -> Batch:

@@ -203,7 +203,7 @@ def _printable(path: Path) -> dict[str, dict[str, Any]]:
             name: value
             for name, value in entry.get("settings", {}).items()
             if name not in _UNPRINTED
-            and not name.startswith(("history", "cutoff", "refit"))
+            and not name.startswith(("history", "cutoff", "gap", "refit"))
             and not _names_a_place(value)
         }
         for step, entry in entries.items()

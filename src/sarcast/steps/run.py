@@ -55,6 +55,9 @@ class Run(Settings):
     """What is checked, corrected and flagged per date."""
     history_end: date | None = None
     """Last day (UTC) of history; the first half of the dates when not given. Kept from the first run on."""
+    gap_days: int | None = Field(default=None, ge=0)
+    """Days after history whose dates are neither learned from nor judged; 0 when not given. Kept from the
+    first run on."""
     refit: bool = False
     """Forget the stored end of history and what was learned: a new epoch."""
     encoder: str = "statistics"
@@ -141,6 +144,7 @@ def _stacks(settings: Run) -> list[Path]:
             aoi=settings.aoi,
             quality=settings.quality,
             history_end=settings.history_end,
+            gap_days=settings.gap_days,
             workers=settings.workers,
             refit=settings.refit,
         )

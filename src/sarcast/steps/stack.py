@@ -58,6 +58,9 @@ class StackScenes(Settings):
     """What is checked, corrected and flagged."""
     history_end: date | None = None
     """Last day (UTC) of history; the first half of the dates when not given. Kept from the first run on."""
+    gap_days: int | None = Field(default=None, ge=0)
+    """Days after history whose dates are neither learned from nor judged; 0 when not given. Kept from the
+    first run on."""
     context: int = Field(default=7, ge=1)
     """Dates a forecast looks back: history is at least three more."""
     workers: int = Field(default=min(4, os.cpu_count() or 1), ge=1)
@@ -116,6 +119,7 @@ def _plan(group: StackGroup, folder: Path, settings: StackScenes, area: Any) -> 
         geobox=stack_grid(history, resolution_m=settings.resolution_m, area=area),
         cutoff=cutoff,
         quality=settings.quality,
+        gap_days=_gap_days(folder, settings),
     )
     known = None if settings.refit else _known(folder, settings, plan)
     return plan, known
@@ -159,6 +163,18 @@ def _cutoff(scenes: Sequence[Scene], folder: Path, settings: StackScenes) -> np.
             )
         return np.datetime64(cutoff, "ns")
     return history_cutoff(times, context=settings.context) if stored is None else from_iso(stored)
+
+
+def _gap_days(folder: Path, settings: StackScenes) -> int:
+    """The stored gap, else the given one, else none."""
+    stored = {} if settings.refit else _read(folder / QUALITY)
+    kept = int(stored.get("gap_days", 0))
+    if stored and settings.gap_days not in (None, kept):
+        raise SettingsError(
+            f"expected the gap of the first run ({kept} days), found {settings.gap_days}: refit starts a new "
+            f"epoch, in {folder}"
+        )
+    return kept if stored else settings.gap_days or 0
 
 
 def _known(folder: Path, settings: StackScenes, plan: Plan) -> Known | None:
