@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from sarcast.decide.calibrate import learn_null
+from sarcast.detectors.directions import along
 from sarcast.detectors.transformer import Series, Transformer, TransformerScorer
 from sarcast.detectors.z_score import ZScore
 from sarcast.encoders.gradients import Gradients
@@ -184,6 +185,7 @@ def skills(
     """
     from sarcast.detectors.transformer import _left_out, _series, _windows
 
+    features = along(features, scorer.directions)
     dates, context = np.flatnonzero(split.fit), scorer.settings.context
     series, own = _left_out(features, dates, scorer.history_fold, scorer.normals[1:], context)
     windows = _windows(series, own, np.ones(len(scorer.halves), bool), context)

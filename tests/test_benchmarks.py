@@ -151,8 +151,8 @@ def test_real_bursts_give_a_row_each(shared, tmp_path):
 
 
 def test_the_ablation_varies_context_and_encoding_alone_and_starts_with_the_recipes_own():
-    options = {"context": 5, "width": 16, "layers": 1, "heads": 2, "epochs": 1}
-    rows = ablation.ways(Statistics(groups=("mean",)), [3, 5], options)
+    options = {"context": 5, "width": 16, "layers": 1, "heads": 2, "epochs": 1, "directions": 2}
+    rows = ablation.ways(Statistics(), [3, 5], options)
     assert next(iter(rows)) == "K = 5, sinusoidal" and len(rows) == 6
     settings = [way.detector for way in rows.values()]
     assert {(s.context, s.time_encoding) for s in settings} == {
