@@ -22,8 +22,6 @@ from sarcast.runtime.settings import as_json, build
 KIND, VERSION = "vit", 1
 SHIPPED = Path(__file__).parents[1] / "weights"
 """One folder for each encoder that comes with sarcast."""
-SHIPPED = Path(__file__).parents[1] / "weights"
-"""One folder for each encoder that comes with sarcast."""
 PUBLIC_WINDOW = 14
 """Tokens a side of the images the public weights were trained on."""
 
@@ -78,9 +76,7 @@ def save_encoder(folder: Path, encoder: Pretrained, *, half: bool = False) -> No
         "about": encoder.about,
     }
     kind = np.float16 if half else np.float32
-    kind = np.float16 if half else np.float32
     state = {name: value.detach().float().cpu().numpy() for name, value in vit.state_dict().items()}
-    state = {name: value.astype(kind) for name, value in state.items()}
     state = {name: value.astype(kind) for name, value in state.items()}
     save_model(folder, config=config, arrays=state)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sarcast.nn.attention import EPS, Block, initialise
 from sarcast.nn.fill import fill
-from sarcast.nn.gradient import RADII, ratio_gradients
+from sarcast.nn.gradient import RADII, ratio_gradients, standardised
 from sarcast.nn.masks import Views, views
 from sarcast.nn.patch import grid_of, patchify
 from sarcast.nn.relative_position import buckets
@@ -148,7 +148,7 @@ class MaskedGradientPredictor(nn.Module):
             else ratio_gradients(pixels, radii=s.radii, offset=s.offset, valid=valid, level=s.level)
         )
         if s.standardise:
-            value = _standardised(value, counts)
+            value = standardised(value, counts)
         side = self.encoder.patch
         value, counts = (patchify(x.flatten(1, 2), side).flatten(1, 2) for x in (value, counts))
         return value, counts
@@ -176,15 +176,3 @@ def _own(
     """(pixels, 0 where they do not count; where they count), as one scale."""
     ok = torch.ones_like(pixels, dtype=torch.bool) if valid is None else valid[:, None].expand_as(pixels)
     return torch.where(ok, pixels, 0.0)[:, :, None], ok[:, :, None]
-
-
-def _standardised(
-    value: Float[Tensor, "b c scale y x"], counts: Bool[Tensor, "b c scale y x"]
-) -> Float[Tensor, "b c scale y x"]:
-    """Mean 0 and variance 1 for each scale of each channel over the batch; 0 where it does not count."""
-    axes = (0, 3, 4)
-    n = counts.sum(axes, keepdim=True).clamp_min(1)
-    mean = value.sum(axes, keepdim=True) / n
-    centred = torch.where(counts, value - mean, 0.0)
-    spread = (centred.square().sum(axes, keepdim=True) / n).sqrt()
-    return centred / spread.clamp_min(1e-6)
