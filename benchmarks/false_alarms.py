@@ -28,6 +28,7 @@ from sarcast.detectors.transformer import Transformer
 from sarcast.detectors.z_score import ZScore
 from sarcast.encoders.gradients import Gradients
 from sarcast.encoders.statistics import Statistics
+from sarcast.encoders.vit import Vit
 from sarcast.evaluate.false_alarms import share_below
 from sarcast.sar.simulate import SimulateScene, add_step, simulate
 from sarcast.stack.split import split_history
@@ -55,6 +56,8 @@ def ways() -> dict[str, Way]:
         "statistics, transformer": Way(encoder=Statistics(), detector=Transformer()),
         "gradients, z_score (l2)": Way(encoder=Gradients(), detector=ZScore()),
         "gradients, transformer": Way(encoder=Gradients(), detector=Transformer()),
+        "vit (sarcast-tiny), z_score (l2)": Way(encoder=Vit(), detector=ZScore()),
+        "vit (sarcast-tiny), transformer": Way(encoder=Vit(), detector=Transformer()),
     }
 
 
