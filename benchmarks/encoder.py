@@ -5,8 +5,8 @@
 Gradient targets: one float64 integral image against dense float32 convolutions, as published. Encoder: scores
 formed, indexed and summed explicitly against one fused kernel with an additive term, both on PyTorch's own
 linear maps and on ours; the floor is the encoder's matrix products alone. Temporal forecasts: all windows at
-once against one at a time, at the paper's size and the default. CPU seconds (median of interleaved repeats);
-ratios are medians of the rounds' ratios.
+once against one at a time, at the paper's size and the default; stage 3 as in benchmarks/stage3. CPU seconds
+(median of interleaved repeats); ratios are medians of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, gelu, pad
 
+from benchmarks import stage3
 from sarcast.detectors.forecaster import forecast
 from sarcast.detectors.transformer import Series, Transformer
 from sarcast.nn.forecaster import Forecaster
@@ -64,6 +65,7 @@ def main():
             *[line for size in told.sizes for line in encoding(size, images, told.repeats)],
             *paper_windows(told.repeats),
             *default_windows(told.repeats),
+            *stage_3(told.repeats),
         ]
     )
     print(text)
@@ -172,6 +174,12 @@ def default_windows(repeats, cells=1024, dim=16):
     width, layers = settings.width, settings.layers
     title = f"Temporal forecasts of the default detector ({width} wide, {layers} layers), {cells} windows"
     return [*table(title, found, seconds), "", f"{cells / spent:.0f} windows/s."]
+
+
+def stage_3(repeats):
+    """What `python -m benchmarks stage3` measures."""
+    lines = ["", "## Stage 3: each image encoded once a step, against once for every window it is in", ""]
+    return lines + [f"- {stage3.row(n, size='tiny', side=64, repeats=repeats)}" for n in (9, 64)]
 
 
 def race(ways, repeats):
@@ -300,8 +308,10 @@ def _status(name):
 
 def in_a_process(name, images):
     """`memory` of a process of its own."""
-    words = [sys.executable, __file__, "--memory", name, "--images", str(images)]
-    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    words = [sys.executable, "-m", "benchmarks.encoder", "--memory", name, "--images", str(images)]
+    said = subprocess.run(
+        words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    ).stdout
     return tuple(float(word) for word in said.split())
 
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 Batch = tuple[Tensor, ...]
 """What a module is called with."""
-Images = tuple[Tensor, Tensor]
-"""The batch of an objective: (pixels (b, c, y, x), valid (b, y, x))."""
 _HIDING, _HELD_OUT = 1, 2
 
 
