@@ -4,11 +4,13 @@ from sarcast.runtime.table import table
 
 DETECTORS = table(
     "a detector",
+    padim="sarcast.detectors.padim:PaDiM",
     transformer="sarcast.detectors.transformer:Transformer",
     z_score="sarcast.detectors.z_score:ZScore",
 )
 SCORERS = table(
     "a fitted detector",
+    padim="sarcast.detectors.padim:PaDiMScorer",
     transformer="sarcast.detectors.transformer:TransformerScorer",
     z_score="sarcast.detectors.z_score:ZScorer",
 )

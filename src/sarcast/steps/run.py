@@ -75,7 +75,7 @@ class Run(Settings):
     smaller_recipe: str = "quick"
     """The recipe to name where all are smaller."""
     detector: str = "z_score"
-    """z_score or transformer."""
+    """Name of a detector (docs/concepts.md lists them)."""
     detector_options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the detector."""
     detect: Rules = Rules()
