@@ -41,7 +41,7 @@ class Score(Settings):
     out: Path | None = None
     """Where to write; scores.zarr beside the features when not given."""
     detector: str = "z_score"
-    """Name of a detector (docs/concepts.md lists them), fitted now unless it was; or a fitted one's folder."""
+    """Name of a detector (docs/concepts.md lists them), fitted now unless it was; or the folder of one."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the detector to fit, e.g. --options.neighbours 40."""
     seed: int = 0
