@@ -20,6 +20,7 @@ from sarcast.steps.score import Score, score
 
 SMALL = {
     "padim": {"neighbours": 10},
+    "rx": {"neighbours": 10},
     "z_score": {"neighbours": 10},
     "transformer": {"epochs": 1, "width": 16, "layers": 1, "heads": 2, "neighbours": 10, "device": "cpu"},
 }

@@ -5,12 +5,14 @@ from sarcast.runtime.table import table
 DETECTORS = table(
     "a detector",
     padim="sarcast.detectors.padim:PaDiM",
+    rx="sarcast.detectors.rx:RX",
     transformer="sarcast.detectors.transformer:Transformer",
     z_score="sarcast.detectors.z_score:ZScore",
 )
 SCORERS = table(
     "a fitted detector",
     padim="sarcast.detectors.padim:PaDiMScorer",
+    rx="sarcast.detectors.rx:RXScorer",
     transformer="sarcast.detectors.transformer:TransformerScorer",
     z_score="sarcast.detectors.z_score:ZScorer",
 )
