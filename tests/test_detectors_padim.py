@@ -64,7 +64,7 @@ def test_scores_equal_the_plain_inverse(make_features, rng, pooled):
     features = make_features(rng, dates=DATES)
     valid = rng.random(features.valid.shape) > 0.1
     valid[[2, 14]] = True
-    scorer = PaDiM(neighbours=0, pooled=pooled, ridge=0.05).fit(
+    scorer = PaDiM(neighbours=0, pooled=pooled, ridge=0.05, folds=4).fit(
         replace(features, valid=valid), SPLIT, rng=np.random.default_rng(0)
     )
     found = scorer.score(features, [2, 14]).values
