@@ -19,6 +19,7 @@ from sarcast.steps.learn import load, split_of
 from sarcast.steps.score import Score, score
 
 SMALL = {
+    "linear_ar": {"neighbours": 10},
     "padim": {"neighbours": 10},
     "rx": {"neighbours": 10},
     "z_score": {"neighbours": 10},

@@ -4,6 +4,7 @@ from sarcast.runtime.table import table
 
 DETECTORS = table(
     "a detector",
+    linear_ar="sarcast.detectors.linear_ar:LinearAR",
     padim="sarcast.detectors.padim:PaDiM",
     rx="sarcast.detectors.rx:RX",
     transformer="sarcast.detectors.transformer:Transformer",
@@ -11,6 +12,7 @@ DETECTORS = table(
 )
 SCORERS = table(
     "a fitted detector",
+    linear_ar="sarcast.detectors.linear_ar:LinearARScorer",
     padim="sarcast.detectors.padim:PaDiMScorer",
     rx="sarcast.detectors.rx:RXScorer",
     transformer="sarcast.detectors.transformer:TransformerScorer",
