@@ -61,6 +61,23 @@ def common_part(values: np.ndarray, valid: np.ndarray, neighbours: np.ndarray) -
     return _median(values, valid, neighbours)
 
 
+def centred(deviation: np.ndarray, seen: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Deviations of one date less what the alike cells did together.
+
+    Args:
+        deviation: (cell, dim) from each cell's own history.
+        seen: bool (cell,).
+        neighbours: (cell, neighbour) from `alike`; with no columns nothing is taken off.
+
+    Returns:
+        float32 (cell, dim); 0 where not seen.
+    """
+    deviation = np.where(seen[:, None], deviation, 0).astype(np.float32)
+    if not neighbours.shape[1]:
+        return deviation
+    return np.where(seen[:, None], deviation - common_part(deviation, seen, neighbours), 0).astype(np.float32)
+
+
 def disagreement(values: np.ndarray, valid: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """How much the alike cells disagree on one date: 1.48 times the median of their absolute values.
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from sarcast.detectors.alike import alike, common_part
+from sarcast.detectors.alike import alike, centred
 from sarcast.detectors.base import history, scores_of
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
@@ -86,7 +86,7 @@ class Gaussians:
 
     def distance(self, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """Mahalanobis distance (cell,) of one date's features (cell, dim); of no meaning where not seen."""
-        residual = _centred(values, self.mean, seen, self.neighbours) @ self.axes
+        residual = centred(values - self.mean, seen, self.neighbours) @ self.axes
         return np.sqrt(squared_distance(residual, self.diagonal, self.span, self.spread))
 
 
@@ -179,7 +179,7 @@ def _learn(values: np.ndarray, valid: np.ndarray, settings: PaDiM, rng: Generato
         if settings.neighbours
         else np.zeros((len(known), 0), np.int32)
     )
-    residual = np.stack([_centred(v, mean, s, neighbours) for v, s in zip(values, seen, strict=True)])
+    residual = np.stack([centred(v - mean, s, neighbours) for v, s in zip(values, seen, strict=True)])
     residual *= _root_weight(seen)[:, None]
     axes, mean_variance = _axes(residual, known)
     residual = residual @ axes
@@ -195,14 +195,6 @@ def _learn(values: np.ndarray, valid: np.ndarray, settings: PaDiM, rng: Generato
         known=known,
         neighbours=neighbours,
     )
-
-
-def _centred(values: np.ndarray, mean: np.ndarray, seen: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Deviations (cell, dim) from the mean, less what the alike cells did; 0 where not seen."""
-    deviation = np.where(seen[:, None], values - mean, 0).astype(np.float32)
-    if not neighbours.shape[1]:
-        return deviation
-    return np.where(seen[:, None], deviation - common_part(deviation, seen, neighbours), 0).astype(np.float32)
 
 
 def _root_weight(seen: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field, model_validator
 
-from sarcast.detectors.alike import alike, common_part
+from sarcast.detectors.alike import alike, centred
 from sarcast.detectors.base import history, scores_of
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
@@ -89,7 +89,7 @@ class Usual:
 
     def deviation(self, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """(cell, dim) features of one date -> float64 scaled, centred deviations; 0 where not seen."""
-        return _centred(values - self.mean, seen, self.neighbours).astype(np.float64) / self.scale
+        return centred(values - self.mean, seen, self.neighbours).astype(np.float64) / self.scale
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -287,20 +287,13 @@ def _learn(values: np.ndarray, valid: np.ndarray, settings: RX, rng: Generator) 
         if settings.neighbours
         else np.zeros((len(known), 0), np.int32)
     )
-    centred = np.stack([_centred(v - mean, s, neighbours) for v, s in zip(values, seen, strict=True)])
+    residual = np.stack([centred(v - mean, s, neighbours) for v, s in zip(values, seen, strict=True)])
     return Usual(
         mean=mean.astype(np.float32),
-        scale=_scale(centred, seen, settings.pooled).astype(np.float32),
+        scale=_scale(residual, seen, settings.pooled).astype(np.float32),
         known=known,
         neighbours=neighbours,
     )
-
-
-def _centred(deviation: np.ndarray, seen: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    deviation = np.where(seen[:, None], deviation, 0).astype(np.float32)
-    if not neighbours.shape[1]:
-        return deviation
-    return np.where(seen[:, None], deviation - common_part(deviation, seen, neighbours), 0)
 
 
 def _scale(residual: np.ndarray, seen: np.ndarray, pooled: float) -> np.ndarray:

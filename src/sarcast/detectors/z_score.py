@@ -19,7 +19,7 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from sarcast.detectors.alike import alike, common_part, disagreement
+from sarcast.detectors.alike import alike, centred, disagreement
 from sarcast.detectors.base import history, scores_of
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
@@ -88,7 +88,7 @@ class Normal:
 
     def standardised(self, values: np.ndarray, seen: np.ndarray, today: float) -> np.ndarray:
         """(cell, dim) features of one date -> signed distances from normal; 0 where not seen."""
-        z = _centred(values - self.mean, seen, self.neighbours) / self.scale
+        z = centred(values - self.mean, seen, self.neighbours) / self.scale
         if today and self.neighbours.shape[1]:
             spread = disagreement(z, seen, self.neighbours)
             z = z / np.sqrt(1 - today + today * spread**2)
@@ -212,22 +212,15 @@ def _learn(
         if settings.neighbours
         else np.zeros((len(known), 0), np.int32)
     )
-    centred = np.stack([_centred(v - mean, s, neighbours) for v, s in zip(values, seen, strict=True)])
+    residual = np.stack([centred(v - mean, s, neighbours) for v, s in zip(values, seen, strict=True)])
     normal = Normal(
         mean=mean.astype(np.float32),
-        scale=_scale(centred, seen, neighbours, settings.pooled).astype(np.float32),
+        scale=_scale(residual, seen, neighbours, settings.pooled).astype(np.float32),
         averaged=np.ones((0, values.shape[-1]), np.float32),
         known=known,
         neighbours=neighbours,
     )
     return replace(normal, averaged=_averaged(values, seen, normal, settings, grid))
-
-
-def _centred(deviation: np.ndarray, seen: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    deviation = np.where(seen[:, None], deviation, 0).astype(np.float32)
-    if not neighbours.shape[1]:
-        return deviation
-    return np.where(seen[:, None], deviation - common_part(deviation, seen, neighbours), 0).astype(np.float32)
 
 
 def _scale(residual: np.ndarray, seen: np.ndarray, neighbours: np.ndarray, pooled: float) -> np.ndarray:
