@@ -5,6 +5,7 @@ from sarcast.runtime.table import table
 ENCODERS = table(
     "an encoder",
     statistics="sarcast.encoders.statistics:Statistics",
+    pixels="sarcast.encoders.pixels:Pixels",
     gradients="sarcast.encoders.gradients:Gradients",
     vit="sarcast.encoders.vit:Vit",
 )

@@ -10,6 +10,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from sarcast.encoders.base import Strip, encode_cells, make_grid
+from sarcast.encoders.filters import Despeckle, despeckled
 from sarcast.runtime.settings import Settings
 from sarcast.sar.decibel import to_db
 from sarcast.values import Features, Stack
@@ -29,7 +30,7 @@ class Statistics(Settings):
     groups: tuple[Group, ...] | None = None
     """Which statistics; when not given, the mean alone for cells under 8 px, whose few pixels tell nothing
     more, and all for larger ones."""
-    despeckle: Literal["none", "boxcar", "lee", "total_variation"] = "none"
+    despeckle: Despeckle = "none"
     """Speckle filter before the statistics."""
     strength_db: float = Field(2.5, gt=0)
     """Strength of the total-variation filter, dB."""
@@ -84,15 +85,9 @@ class Statistics(Settings):
         return np.stack([part for group in groups for part in makers[group]()], axis=-1).astype(np.float32)
 
     def _filtered(self, power: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        if self.despeckle == "none":
-            return power
-        from sarcast.sar import speckle
-
-        if self.despeckle == "boxcar":
-            return speckle.boxcar(power, valid, size=self.size)
-        if self.despeckle == "lee":
-            return speckle.lee(power, valid, size=self.size, looks=self.looks)
-        return speckle.total_variation(power, valid, strength_db=self.strength_db)
+        return despeckled(
+            power, valid, self.despeckle, size=self.size, looks=self.looks, strength_db=self.strength_db
+        )
 
 
 def _spread(strip: Strip, db: np.ndarray) -> np.ndarray:
