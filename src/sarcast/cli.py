@@ -74,6 +74,12 @@ VERBS = {
     "score": Verb("sarcast.steps.score", "Score", "features.zarr -> scores.zarr", ("features",)),
     "detect": Verb("sarcast.steps.detect", "Detect", "scores.zarr -> detections.parquet", ("scores",)),
     "publish": Verb("sarcast.steps.publish", "Publish", "a run -> site/: maps, catalogue, report", ("run",)),
+    "evaluate": Verb(
+        "sarcast.steps.evaluate",
+        "Evaluate",
+        "a run or released scores -> estimates.json: judge, or recompute what was published",
+        ("run",),
+    ),
 }
 
 

@@ -1,0 +1,72 @@
+"""sarcast evaluate: judge a run, or recompute published figures from released scores; one estimates.json."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sarcast.errors import SettingsError
+from sarcast.runtime.artefact import locked, up_to_date, write_json, writing
+from sarcast.runtime.settings import Settings, as_json
+
+ESTIMATES = "estimates.json"
+PARTS = {"published": "sarcast.steps.published"}
+"""What can be judged: the setting that names it -> the module that does it.
+
+A part has `folder(settings) -> Path` (where estimates.json goes when `out` is not given),
+`inputs(settings) -> dict[str, str]` (name -> hash of what is read), `estimates(settings) -> dict` (plain
+values) and `as_text(found) -> str`.
+"""
+
+
+class Evaluate(Settings):
+    """Judge a run, or recompute what was published; give exactly one of the two."""
+
+    run: Path | None = None
+    """Folder of a run to judge."""
+    published: Path | None = None
+    """Folder of released scores (scores_SITE.json) and what was published of them (results_complete.json)."""
+    out: Path | None = None
+    """Folder for estimates.json; that of the run, or sarcast-published/, when not given."""
+    seed: int = 0
+    """Of the random generator."""
+
+
+def evaluate(settings: Evaluate) -> dict[str, Any]:
+    """Write estimates.json and give what is in it; judged already with the same settings, it is only read.
+
+    Returns:
+        The part's plain values, and `kind` (its name in `PARTS`) and `estimates` (path of the file).
+
+    Raises:
+        SettingsError: Not exactly one thing to judge was given.
+        SarcastError: What is to be judged cannot be read.
+    """
+    kind = _kind(settings)
+    part = import_module(PARTS[kind])
+    target = (settings.out or part.folder(settings)) / ESTIMATES
+    told = {name: value for name, value in as_json(settings).items() if name != "out"}
+    inputs = part.inputs(settings)
+    if not up_to_date(target, settings=told, inputs=inputs):
+        with (
+            locked(target.parent),
+            writing(target, settings=told, inputs=inputs, seed=settings.seed) as partial,
+        ):
+            write_json(partial, {"kind": kind, **part.estimates(settings)})
+    return {**json.loads(target.read_text(encoding="utf-8")), "estimates": str(target)}
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The part's tables and sentences for people, and where they are kept."""
+    told: str = import_module(PARTS[found["kind"]]).as_text(found)
+    return f"{told}\n\nestimates: {found['estimates']}"
+
+
+def _kind(settings: Evaluate) -> str:
+    given = [name for name in PARTS if getattr(settings, name) is not None]
+    if len(given) != 1:
+        said = " and ".join(given) or "nothing"
+        raise SettingsError(f"expected exactly one thing to judge ({' or '.join(PARTS)}), found {said}")
+    return given[0]
