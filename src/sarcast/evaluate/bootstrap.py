@@ -158,6 +158,24 @@ def cell_blocks(
     return (time[:, None, None] * sizes[1] + row[None, :, None]) * sizes[2] + col[None, None, :]
 
 
+def moving_blocks(
+    dates: int, *, block: int | None = None, draws: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Dates of each resample of blocks of consecutive dates (Kuensch, 1989): int64 (draws, dates).
+
+    Args:
+        dates: How many there are, at least 1.
+        block: Dates in a block; None means the square root of their number, rounded.
+        draws: Resamples.
+        rng: Of the draws.
+    """
+    block = round(dates**0.5) if block is None else block
+    if not 1 <= block <= dates:
+        raise SettingsError(f"expected a block of 1 to {dates} dates, found {block}")
+    starts = rng.integers(dates - block + 1, size=(draws, -(-dates // block)))
+    return (starts[..., None] + np.arange(block)).reshape(draws, -1)[:, :dates]
+
+
 class _Weights:
     """How often each cell counts in each resample of the events (and of the blocks of negatives)."""
 
