@@ -81,7 +81,7 @@ def residual(by_cell: np.ndarray) -> np.ndarray:
 def variance_shares(values: np.ndarray, cells: np.ndarray | None = None) -> Shares:
     """Shares of date, place and rest.
 
-    Independent noise of T dates and n cells has (T - 1) / (T n - 1) and (n - 1) / (T n - 1) for date and place.
+    Independent noise of T dates and n cells has (T - 1) / (T n - 1) for date, (n - 1) / (T n - 1) for place.
 
     Args:
         values: (time, row, col).
