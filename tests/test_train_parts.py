@@ -8,12 +8,13 @@ import torch
 
 from sarcast.errors import DataError, ShapeError
 from sarcast.nn.card import Card
+from sarcast.nn.rank import effective_rank
 from sarcast.nn.vit import Size, ViT
 from sarcast.objectives.gradient_jepa import GradientJepa
 from sarcast.objectives.local_masked_gradient import LocalMaskedGradient
 from sarcast.train.augment import Augment, augment
 from sarcast.train.chips import Chips, as_input, batch, cut
-from sarcast.train.diagnostics import Health, collapse, effective_rank, health, spread
+from sarcast.train.diagnostics import Health, collapse, health, spread
 from sarcast.train.places import Area
 from sarcast.train.schedule import groups, rate
 

@@ -28,8 +28,8 @@ def roc_auc(scores: np.ndarray, labels: np.ndarray, *, weights: np.ndarray | Non
         DataError: No positive, no negative, or a score that is not finite.
         ShapeError: Lengths differ.
     """
-    steps = _steps(scores, labels, weights)
-    hits, alarms = steps.hits, steps.alarms
+    found = steps(scores, labels, weights)
+    hits, alarms = found.hits, found.alarms
     risen = np.diff(alarms, axis=-1, prepend=0)
     before = np.concatenate([np.zeros_like(hits[..., :1]), hits[..., :-1]], axis=-1)
     area = ((hits + before) * risen).sum(axis=-1) / 2
@@ -43,8 +43,8 @@ def average_precision(
 
     Arguments, result and errors as in `roc_auc`.
     """
-    steps = _steps(scores, labels, weights)
-    hits, flagged = steps.hits, steps.hits + steps.alarms
+    found = steps(scores, labels, weights)
+    hits, flagged = found.hits, found.hits + found.alarms
     precision = np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
     gained = np.diff(hits, axis=-1, prepend=0)
     return np.asarray((gained * precision).sum(axis=-1) / hits[..., -1])
@@ -74,19 +74,20 @@ def recall_at_false_alarms(
     """
     if not 0 <= rate < 1:
         raise SettingsError(f"expected a false-alarm rate in [0, 1), found {rate}")
-    steps = _steps(scores, labels, weights)
-    allowed = steps.alarms <= rate * steps.alarms[..., -1:] * (1 + 1e-12)
-    return np.asarray(np.where(allowed, steps.hits, 0).max(axis=-1) / steps.hits[..., -1])
+    found = steps(scores, labels, weights)
+    allowed = found.alarms <= rate * found.alarms[..., -1:] * (1 + 1e-12)
+    return np.asarray(np.where(allowed, found.hits, 0).max(axis=-1) / found.hits[..., -1])
 
 
-class _Steps(NamedTuple):
+class Steps(NamedTuple):
     """Weight of positives and of negatives at or above each step's score, highest first: (..., step)."""
 
     hits: np.ndarray
     alarms: np.ndarray
 
 
-def _steps(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> _Steps:
+def steps(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Steps:
+    """The corners of the ROC curve: only negatives pass between them. Arguments, errors as in `roc_auc`."""
     scores, labels = np.asarray(scores), np.asarray(labels).astype(bool)
     weights = np.ones(scores.shape) if weights is None else np.asarray(weights, dtype=np.float64)
     if scores.ndim != 1 or labels.shape != scores.shape or weights.shape[-1:] != scores.shape:
@@ -104,7 +105,7 @@ def _steps(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -
     for name, total in (("positives", hits), ("negatives", alarms)):
         if not total.shape[-1] or not (total[..., -1] > 0).all():
             raise DataError(f"expected positives and negatives to judge, found no {name}")
-    return _Steps(hits, alarms)
+    return Steps(hits, alarms)
 
 
 def _corners(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:

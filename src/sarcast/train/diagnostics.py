@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sarcast.nn.fill import fill
+from sarcast.nn.rank import effective_rank
 from sarcast.objectives.base import Module
 from sarcast.objectives.temporal import TemporalPrediction, Windows
 
@@ -42,21 +43,6 @@ class Health:
 def spread(vectors: np.ndarray) -> float:
     """Root mean square over dimensions of the standard deviation over samples; `vectors` (sample, dim)."""
     return float(np.sqrt(np.asarray(vectors, np.float64).var(0).mean()))
-
-
-def effective_rank(vectors: np.ndarray) -> float:
-    """Exponential of the entropy of singular values of centred `vectors` (sample, dim); 1 if all are equal.
-
-    RankMe (Garrido et al., 2023, arXiv 2210.02885), centred: a vector common to all counts for nothing.
-    """
-    centred = np.asarray(vectors, np.float64)
-    centred = centred - centred.mean(0)
-    values = np.linalg.svd(centred, compute_uv=False)
-    total = values.sum()
-    if not total > 0:
-        return 1.0
-    share = values[values > 0] / total
-    return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def collapse(now: Health, start: Health) -> str | None:
