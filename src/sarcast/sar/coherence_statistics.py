@@ -2,7 +2,7 @@
 
 With d the estimated and g the true coherence of L independent looks of circular Gaussian images, d^2 given a
 count k is Beta(k + 1, L - 1), and k is negative binomial with L and g^2. So E(d) is the 3F2 of Touzi et al.
-(1999, IEEE TGRS 37(1), eq. 6) summed term by term, and P(d > x | g = 0) = (1 - x^2)^(L - 1).
+(1999, IEEE TGRS 37(1)) summed term by term, and P(d > x | g = 0) = (1 - x^2)^(L - 1).
 """
 
 from __future__ import annotations
