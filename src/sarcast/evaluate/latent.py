@@ -7,6 +7,7 @@ history makes every detector behind it blind or nervous; these figures tell whic
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def latent(
     nearest = min(nearest, count - 2)
     shares = _shares(values)
     kept = _kept(values, nearest)
-    told = {"draws": draws, "level": level, "seed": seed, "resampled": "date"}
+    over_dates = partial(block_bootstrap, resampled="date", draws=draws, level=level, seed=seed)
     flat = values.reshape(-1, dim)
     drift, drift_history = _drift(values, history)
     return Latent(
@@ -99,8 +100,8 @@ def latent(
         date=shares[0],
         place=shares[1],
         rest=shares[2],
-        cosine=block_bootstrap(_cosines(values), np.arange(dates), name="cosine", **told),
-        neighbours=block_bootstrap(kept, np.arange(dates - 1), name="neighbours", **told),
+        cosine=over_dates(_cosines(values), np.arange(dates), name="cosine"),
+        neighbours=over_dates(kept, np.arange(dates - 1), name="neighbours"),
         neighbours_chance=nearest / (count - 1),
         drift=drift,
         drift_history=drift_history,
