@@ -1,0 +1,249 @@
+"""The rows of the benches: what is looked at, and what is normal; a new one is a line in `ROWS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from sarcast.errors import SettingsError
+
+if TYPE_CHECKING:
+    from sarcast.decide.calibrate import Null
+    from sarcast.evaluate.pixel_baselines import PixelHistory
+    from sarcast.values import Features, PatchGrid, Split, Stack
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Maps:
+    """Scores at the stack's resolution."""
+
+    values: np.ndarray
+    """float32 (time, y, x); 0 where not valid."""
+    valid: np.ndarray
+    """bool (time, y, x)."""
+
+
+class Learned(Protocol):
+    """What a row learned from history; history is encoded once."""
+
+    def history(self) -> Maps:
+        """Scores of history's dates, each by what left it out."""
+        ...
+
+    def judge(self, stack: Stack) -> Maps:
+        """Scores of the last date of a stack whose other dates are those learned from: one map."""
+        ...
+
+
+class Row(Protocol):
+    """A way to score a stack."""
+
+    def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
+        """Learn from `split.fit`; the last date is judged."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """An encoder and a detector, as anywhere else; cells are spread to their pixels."""
+
+    encoder: str
+    detector: str
+    look: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the encoder."""
+    normal: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the detector."""
+
+    def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
+        """Encode every date once, fit on history."""
+        from sarcast.detectors import DETECTORS
+        from sarcast.encoders import ENCODERS
+        from sarcast.runtime.settings import build
+
+        encoder = build(ENCODERS[self.encoder], dict(self.look), where=f"encoder {self.encoder}")
+        detector = build(DETECTORS[self.detector], dict(self.normal), where=f"detector {self.detector}")
+        features = encoder.encode(stack)
+        scorer = detector.fit(features, split, rng=np.random.default_rng(seed))
+        return _Pair(encoder=encoder, scorer=scorer, features=features, split=split)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Pair:
+    encoder: Any
+    scorer: Any
+    features: Features
+    split: Split
+
+    def history(self) -> Maps:
+        found = self.scorer.score(self.features, [int(t) for t in np.flatnonzero(self.split.fit)])
+        return spread(found.values, found.valid, self.features.grid)
+
+    def judge(self, stack: Stack) -> Maps:
+        last = len(stack.times) - 1
+        now = self.encoder.encode(stack, [last])
+        values, valid = self.features.values.copy(), self.features.valid.copy()
+        values[last], valid[last] = now.values[0], now.valid[0]
+        found = self.scorer.score(replace(self.features, values=values, valid=valid), [last])
+        return spread(found.values, found.valid, self.features.grid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """A pixel's own history in dB: z-score or log-ratio, the largest of the bands."""
+
+    measure: Literal["z_score", "log_ratio"]
+    look: Mapping[str, Any]
+    """Settings of the encoder `pixels`: the speckle filter."""
+    dates: int | None = None
+    """Last dates of history that are used; all when not given."""
+    pooled: float = 0.5
+    """Share of the variance that is its local mean."""
+    window: int = 9
+    """Side of the window of that mean, pixels."""
+    frame: bool = False
+    """The frame's median deviation is taken out of every date first."""
+
+    def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:  # noqa: ARG002
+        """Filter every date once."""
+        from sarcast.encoders.pixels import Pixels
+        from sarcast.evaluate.pixel_baselines import PixelHistory
+        from sarcast.runtime.settings import build
+
+        encoder = build(Pixels, dict(self.look), where="encoder pixels")
+        fit = np.flatnonzero(split.fit)[-(self.dates or len(split.fit)) :]
+        features = encoder.encode(stack, [int(t) for t in fit])
+        known = PixelHistory(
+            level=np.moveaxis(features.values, -1, 1).astype(np.float64),
+            valid=features.valid,
+            pooled=self.pooled,
+            window=self.window,
+            frame=self.frame,
+        )
+        return _Plain(encoder=encoder, known=known, measure=self.measure)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Plain:
+    encoder: Any
+    known: PixelHistory
+    measure: str
+
+    def history(self) -> Maps:
+        dates = range(len(self.known.level))
+        return _stacked([self._one(self.known.level[t], self.known.valid[t], without=t) for t in dates])
+
+    def judge(self, stack: Stack) -> Maps:
+        now = self.encoder.encode(stack, [len(stack.times) - 1])
+        return _stacked([self._one(np.moveaxis(now.values[0], -1, 0), now.valid[0])])
+
+    def _one(self, level: np.ndarray, valid: np.ndarray, *, without: int | None = None) -> Any:
+        measure: Callable[..., Any] = getattr(self.known, self.measure)
+        return measure(level.astype(np.float64), valid, without=without)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fused:
+    """Sum of the parts' -log10 p, each calibrated on history; valid where all parts are."""
+
+    parts: tuple[str, ...]
+    """Names of rows."""
+
+    def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
+        """Every part by itself."""
+        from sarcast.decide.calibrate import learn_null
+
+        learned = [ROWS[name].learn(stack, split, seed=seed) for name in self.parts]
+        past = [one.history() for one in learned]
+        nulls = [learn_null(maps.values[maps.valid]) for maps in past]
+        return _Fused(learned=learned, nulls=nulls, past=_summed(past, nulls))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Fused:
+    learned: Sequence[Learned]
+    nulls: Sequence[Null]
+    past: Maps
+
+    def history(self) -> Maps:
+        return self.past
+
+    def judge(self, stack: Stack) -> Maps:
+        return _summed([one.judge(stack) for one in self.learned], self.nulls)
+
+
+def spread(values: np.ndarray, valid: np.ndarray, grid: PatchGrid) -> Maps:
+    """Cells to pixels: each pixel is the mean of the valid cells that cover it.
+
+    Args:
+        values: (time, row, col).
+        valid: bool, same shape.
+        grid: The cells.
+    """
+    if grid.patch == grid.stride == 1:
+        return Maps(values=values, valid=valid)
+    total = np.zeros((len(values), *grid.image))
+    count = np.zeros(total.shape, np.int32)
+    for row, top in enumerate(grid.tops):
+        for col, left in enumerate(grid.lefts):
+            under = np.s_[:, top : top + grid.patch, left : left + grid.patch]
+            total[under] += np.where(valid[:, row, col], values[:, row, col], 0)[:, None, None]
+            count[under] += valid[:, row, col][:, None, None]
+    mean = total / np.maximum(count, 1)
+    return Maps(values=mean.astype(np.float32), valid=count > 0)
+
+
+def choose(names: Sequence[str], default: Sequence[str]) -> dict[str, Row]:
+    """The rows of these names, or the default ones where none are named; in the order of `ROWS`.
+
+    Raises:
+        SettingsError: There is no such row.
+    """
+    for name in names:
+        if name not in ROWS:
+            raise SettingsError(f"expected rows among {'; '.join(ROWS)}, found {name!r}")
+    wanted = names or default
+    return {name: row for name, row in ROWS.items() if name in wanted}
+
+
+def _stacked(maps: Sequence[tuple[np.ndarray, np.ndarray]]) -> Maps:
+    values, valid = zip(*maps, strict=True)
+    return Maps(values=np.stack(values).astype(np.float32), valid=np.stack(valid))
+
+
+def _summed(maps: Sequence[Maps], nulls: Sequence[Null]) -> Maps:
+    valid = np.logical_and.reduce([one.valid for one in maps])
+    total = np.sum([-np.log10(n.p_value(m.values)) for m, n in zip(maps, nulls, strict=True)], axis=0)
+    return Maps(values=np.where(valid, total, 0).astype(np.float32), valid=valid)
+
+
+_RAW: dict[str, Any] = {"despeckle": "none"}
+_BOXCAR: dict[str, Any] = {"despeckle": "boxcar", "size": 3}
+_TV: dict[str, Any] = {"despeckle": "total_variation", "strength_db": 2.5}
+_RANDOM: dict[str, Any] = {"random_init": "micro"}
+
+BASELINE = "z-score, total variation, 20 dates"
+"""The row every other is compared with."""
+
+ROWS: dict[str, Row] = {
+    "log-ratio, raw": Plain(measure="log_ratio", look=_RAW),
+    "log-ratio, total variation": Plain(measure="log_ratio", look=_TV),
+    "z-score, raw": Plain(measure="z_score", look=_RAW, pooled=0),
+    "z-score, 3 x 3 mean": Plain(measure="z_score", look=_BOXCAR, pooled=0),
+    "z-score, total variation, 10 dates": Plain(measure="z_score", look=_TV, dates=10),
+    BASELINE: Plain(measure="z_score", look=_TV, dates=20),
+    "z-score, total variation, 20 dates, frame median out": Plain(
+        measure="z_score", look=_TV, dates=20, frame=True
+    ),
+    "statistics, z_score": Pair(encoder="statistics", detector="z_score"),
+    "statistics, padim": Pair(encoder="statistics", detector="padim"),
+    "gradients, z_score": Pair(encoder="gradients", detector="z_score"),
+    "pixels, z_score": Pair(encoder="pixels", detector="z_score"),
+    "random vit, z_score": Pair(encoder="vit", detector="z_score", look=_RANDOM),
+    "sarcast-tiny, z_score": Pair(encoder="vit", detector="z_score"),
+}
+"""Name -> row. The name is what a table shows."""
+Z_ROWS = frozenset(name for name, row in ROWS.items() if isinstance(row, Plain) and row.measure == "z_score")
+"""Rows whose score is a z: their share over 3 and 3.5 means something."""
