@@ -60,6 +60,17 @@ class Permuted:
         """Observed over the mean of the draws."""
         return self.observed / max(self.null_mean, 1e-6)
 
+    def summary(self) -> dict[str, float | None]:
+        """Plain values: observed, expected, null_mean, null_std, p_value, draws."""
+        return {
+            "observed": self.observed,
+            "expected": self.expected,
+            "null_mean": self.null_mean,
+            "null_std": self.null_std,
+            "p_value": self.p_value,
+            "draws": len(self.null),
+        }
+
 
 def permutation_test(
     values: np.ndarray,

@@ -8,6 +8,7 @@ then tells which satellite took which stretch. With many transitions, too many s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 from math import comb, log10
@@ -75,7 +76,7 @@ def recover_satellites(
     return Recovery(solutions=tuple(sorted(found)), sets_log10=log10(sets), chance=chance)
 
 
-def transition_flags(labels: tuple[str, ...]) -> np.ndarray:
+def transition_flags(labels: Sequence[str]) -> np.ndarray:
     """float64 (time,): 1 where the satellite is not that of the frame before; the first frame 0."""
     names = np.array(labels)
     return np.append(0.0, (names[1:] != names[:-1]).astype(float))

@@ -11,13 +11,24 @@ import numpy as np
 
 from sarcast.errors import ArtefactError, ShapeError
 from sarcast.runtime.artefact import file_hash
+from sarcast.steps.published_text import as_text as as_text
 
 if TYPE_CHECKING:
-    from sarcast.evaluate.published import ReleasedScores, Row
+    from sarcast.evaluate.published import ReleasedScores
+    from sarcast.evaluate.satellites import Recovery
     from sarcast.steps.evaluate import Evaluate
 
 RESULTS = "results_complete.json"
 DEFAULT = Path("sarcast-published")
+DRAWS = 999
+"""Of each permutation test."""
+ROC_DRAWS = 4000
+"""Of frames and labels."""
+
+_COHERENCE = "the coherence maps are not released"
+_WEIGHTS = "the weights are not released"
+_EMBEDDINGS = "the embeddings are not released"
+_SATELLITES = "too many sets of frames could be the transitions for two correlations to tell"
 
 
 def folder(_settings: Evaluate) -> Path:
@@ -31,58 +42,68 @@ def inputs(settings: Evaluate) -> dict[str, str]:
 
 
 def estimates(settings: Evaluate) -> dict[str, Any]:
-    """Published and recomputed figures side by side.
+    """Published and recomputed figures side by side, and what other tests say of the same scores.
 
     Returns:
-        `rows`: item, published, recomputed, difference.
+        `rows`: item, published, recomputed, difference. `largest_difference`. `not_recomputed`: item, reason.
+        `sites`: site -> first, last, `structure`, `satellites`, `loudest`, `onset`. `roc`, `validation_loss`.
+        `claims`: claim, verdict, why.
 
     Raises:
         ArtefactError: A file is missing or not what it should be.
     """
+    from sarcast.evaluate.claims import claims
+    from sarcast.evaluate.published import recomputed, satellites
+    from sarcast.evaluate.second_look import roc_by_frames, validation_loss
+
     sites = {site.site: site for site in map(_read_scores, _score_files(settings))}
     results = _read(_source(settings) / RESULTS)
-    rows = _rows(sites, results)
-    return {
+    found = {name: satellites(scores, results) for name, scores in sites.items()}
+    rows = recomputed(sites, results, found)
+    told = {
         "source": str(_source(settings)),
         "rows": [{**asdict(row), "difference": row.difference} for row in rows],
         "largest_difference": max(row.difference for row in rows),
+        "not_recomputed": _not_recomputed(results, found),
+        "sites": {name: _site(scores, found[name], settings.seed) for name, scores in sites.items()},
+        "roc": roc_by_frames(sites, results, found, draws=ROC_DRAWS, seed=settings.seed),
+        "validation_loss": validation_loss(sites, results) if "model_info" in results else None,
+    }
+    return _plain({**told, "claims": [asdict(claim) for claim in claims(told, results)]})
+
+
+def _site(scores: ReleasedScores, found: Recovery, seed: int) -> dict[str, Any]:
+    from sarcast.evaluate.second_look import by_satellite, loudest_stretch, onset
+    from sarcast.evaluate.structure import structure
+
+    return {
+        "first": str(scores.dates[0]),
+        "last": str(scores.dates[-1]),
+        "structure": structure(scores.values, draws=DRAWS, seed=seed),
+        "satellites": by_satellite(scores, found, draws=DRAWS // 2, seed=seed),
+        "loudest": loudest_stretch(scores),
+        "onset": onset(scores),
     }
 
 
-def as_text(found: dict[str, Any]) -> str:
-    """The figures for people."""
-    width = max(len(row["item"]) for row in found["rows"])
-    lines = [f"{'item':<{width}}  {'published':>22}  {'recomputed':>22}  difference"]
-    lines += [
-        f"{row['item']:<{width}}  {row['published']:>22.15g}  {row['recomputed']:>22.15g}  "
-        f"{row['difference']:.1e}"
-        for row in found["rows"]
-    ]
-    lines += ["", f"{len(found['rows'])} figures, largest difference {found['largest_difference']:.1e}"]
-    return "\n".join(lines)
+def _not_recomputed(results: dict[str, Any], found: dict[str, Recovery]) -> list[dict[str, str]]:
+    """What is published and does not follow from the scores, with the reason."""
+    told = {f"model_info {key}": _WEIGHTS for key in results.get("model_info", {})}
+    for method in results.get("roc_pr_all_methods", {}):
+        reason = _COHERENCE if method == "t_sar_jepa" else f"{_COHERENCE}, nor are this method's scores"
+        told[f"ROC and PR of {method}"] = reason
+    told |= {f"baseline {method}": _EMBEDDINGS for method in results.get("baseline_stats", {})}
+    told |= {f"{site} satellites": _SATELLITES for site, one in found.items() if not one.unique}
+    return [{"item": item, "reason": reason} for item, reason in told.items()]
 
 
-def _rows(sites: dict[str, ReleasedScores], results: dict[str, Any]) -> list[Row]:
-    from sarcast.evaluate.published import compare, cross_site, threshold_sweep
-
-    rows = []
-    for site, scores in sites.items():
-        rows += compare(f"{site}", _figures(results, "cross_aoi", site), cross_site(scores))
-    for name, swept in threshold_sweep(list(sites.values())).items():
-        rows += compare(f"threshold {name}", _figures(results, "threshold_sweep", name), swept)
-    return rows
-
-
-def _figures(results: dict[str, Any], section: str, name: str) -> dict[str, Any]:
-    """Published figures of one section and name.
-
-    Raises:
-        ArtefactError: There are none.
-    """
-    found = results.get(section, {}).get(name)
-    if not isinstance(found, dict):
-        raise ArtefactError(f"expected figures {section}/{name}, found none, in {RESULTS}")
-    return found
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN: an interval that cannot be had is null."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _source(settings: Evaluate) -> Path:

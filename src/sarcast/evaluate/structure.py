@@ -1,0 +1,126 @@
+"""Where and when the scores of one site are high: variance shares, Moran's I, and every permutation test.
+
+All in plain values, as they go into estimates.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sarcast.evaluate.permutation import (
+    expected_in_time,
+    expected_recurrence,
+    expected_within_dates,
+    moran,
+    neighbour_share,
+    permutation_test,
+    recurrence,
+    rotated_in_time,
+    toroidal,
+    within_dates,
+)
+from sarcast.evaluate.two_way import share_intervals, spread, table
+
+PERCENTILES = (75, 80, 85)
+"""Of all scores of the site: thresholds of the published test."""
+
+
+def structure(
+    values: np.ndarray,
+    cells: np.ndarray | None = None,
+    *,
+    percentiles: Sequence[float] = PERCENTILES,
+    draws: int = 999,
+    seed: int,
+) -> dict[str, Any]:
+    """Everything this module knows of one site's scores.
+
+    Args:
+        values: (time, row, col).
+        cells: bool (row, col): which to use, valid on every date (`two_way.always_valid`); None means all.
+        percentiles: Of the chosen scores: thresholds at or over which a cell is flagged.
+        draws: Of each permutation test, and half as many resamples for intervals.
+        seed: Of all draws.
+
+    Returns:
+        `dates`, `cells`, `shares` (name -> estimate), `spread`, `moran`, and `flags`: P75 -> `flag_tests`.
+
+    Raises:
+        DataError: All scores are equal, or no two cells are neighbours.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = table(values, cells)
+    within = permutation_test(
+        values,
+        statistic=partial(moran, cells=cells),
+        shuffle=partial(within_dates, cells=cells),
+        draws=draws,
+        rng=rng,
+        expected=-1 / (chosen.shape[1] - 1),
+    )
+    spreads = spread(values, cells)
+    kept = np.ones(values.shape[1:], bool) if cells is None else cells
+    flags = {
+        f"P{percentile:g}": (values >= np.percentile(chosen, percentile)) & kept for percentile in percentiles
+    }
+    return {
+        "dates": len(chosen),
+        "cells": chosen.shape[1],
+        "shares": {
+            name: asdict(one)
+            for name, one in share_intervals(values, cells, draws=max(draws // 2, 1), seed=seed).items()
+        },
+        "spread": {**asdict(spreads), "ratio": spreads.ratio},
+        "moran": within.summary(),
+        "flags": {name: flag_tests(one, cells, draws=draws, rng=rng) for name, one in flags.items()},
+    }
+
+
+def flag_tests(
+    flags: np.ndarray, cells: np.ndarray | None = None, *, draws: int = 999, rng: np.random.Generator
+) -> dict[str, Any]:
+    """The permutation tests of one set of flags.
+
+    Args:
+        flags: bool (time, row, col), False outside `cells`.
+        cells: bool (row, col): which take part; None means all.
+        draws: Of each test.
+        rng: Of the draws.
+
+    Returns:
+        `all_flagged`, `none_flagged`, `mixed`: numbers of dates. `observed` (`neighbour_share`) and its exact
+        mean `expected_in_time` with places shuffled in time. Tests `within_dates` and `rotated_in_time` of
+        it, `toroidal` of `recurrence` (None where some cells take no part: their map cannot be wrapped).
+        `kept`: (observed - mean within dates) / (observed - mean in time), exact means: the part of the
+        excess that is about places; None where there is no excess.
+    """
+    count = flags.sum(axis=(1, 2))
+    n = flags[0].size if cells is None else int(cells.sum())
+    test = partial(permutation_test, flags, draws=draws, rng=rng)
+    within = test(
+        statistic=neighbour_share,
+        shuffle=partial(within_dates, cells=cells),
+        expected=(in_dates := expected_within_dates(flags, cells)),
+    )
+    in_time = expected_in_time(flags)
+    rotated = test(statistic=neighbour_share, shuffle=rotated_in_time, expected=in_time)
+    moved = None
+    if cells is None or cells.all():
+        moved = test(statistic=recurrence, shuffle=toroidal, expected=expected_recurrence(flags)).summary()
+    excess = within.observed - in_time
+    return {
+        "all_flagged": int((count == n).sum()),
+        "none_flagged": int((count == 0).sum()),
+        "mixed": int(((count > 0) & (count < n)).sum()),
+        "observed": within.observed,
+        "expected_in_time": in_time,
+        "within_dates": within.summary(),
+        "rotated_in_time": rotated.summary(),
+        "toroidal": moved,
+        "kept": (within.observed - in_dates) / excess if excess > 0 else None,
+    }
