@@ -53,7 +53,8 @@ def test_a_change_is_found_in_wide_features_and_what_was_fitted_is_kept(name, ma
     values = features.values.copy()
     values[14, 4:6, 5:7, 0] += 10
     features = wide(replace(features, values=values), rng)
-    detector = DETECTORS[name](**{"neighbours": 20, **FAST.get(name, {})})
+    alike = {"neighbours": 20} if "neighbours" in DETECTORS[name].model_fields else {}
+    detector = DETECTORS[name](**{**alike, **FAST.get(name, {})})
     scorer = detector.fit(features, Split(fit=FIT, judge=~FIT), rng=np.random.default_rng(7))
     assert scorer.directions.shape == (48, KEPT)
     at = scorer.score(features, [14]).values[0]

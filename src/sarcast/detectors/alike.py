@@ -32,19 +32,45 @@ def alike(
         int32 (cell, neighbour); a cell is never its own neighbour; cells never seen list arbitrary cells,
         and no cell lists any where none was seen twice.
     """
-    described = _describe(values, valid, components, rng)
+    about = described(values, valid, components, rng)
     seen = np.flatnonzero(valid.sum(0) >= 2)
     pool = seen if len(seen) <= _POOL else np.sort(rng.choice(seen, _POOL, replace=False))
     if not len(pool):
-        return np.zeros((len(described), 0), np.int32)
+        return np.zeros((len(about), 0), np.int32)
     k = int(min(neighbours, max(1, len(pool) // 5), len(pool) - 1)) if len(pool) > 1 else 1
-    search = NearestNeighbors(n_neighbors=min(k + 1, len(pool))).fit(described[pool])
-    found = np.empty((len(described), k), np.int32)
-    for first in range(0, len(described), _ROWS):
+    search = NearestNeighbors(n_neighbors=min(k + 1, len(pool))).fit(about[pool])
+    found = np.empty((len(about), k), np.int32)
+    for first in range(0, len(about), _ROWS):
         rows = slice(first, first + _ROWS)
-        near = pool[search.kneighbors(described[rows], return_distance=False)]
-        found[rows] = _without_self(near, np.arange(len(described))[rows], k)
+        near = pool[search.kneighbors(about[rows], return_distance=False)]
+        found[rows] = _without_self(near, np.arange(len(about))[rows], k)
     return found
+
+
+def described(values: np.ndarray, valid: np.ndarray, components: int, rng: np.random.Generator) -> np.ndarray:
+    """How each cell behaved in history: mean, spread and main deviations, each standardised over cells.
+
+    Args:
+        values: (time, cell, dim), history only.
+        valid: bool (time, cell).
+        components: Principal components of all cells' deviations that are kept.
+        rng: Draws the cells the components are found on in stacks of more than 20,000.
+
+    Returns:
+        float32 (cell, 2 dim + component).
+    """
+    weight = valid[..., None].astype(np.float64)
+    count = np.maximum(weight.sum(0), 1)
+    mean = (values * weight).sum(0) / count
+    deviation = (values - mean) * weight
+    spread = np.log(np.sqrt((deviation**2).sum(0) / count) + 1e-3)
+    scale = np.sqrt((deviation**2).sum((0, 1)) / max(1.0, weight.sum())) + 1e-9
+    series = (deviation / scale).transpose(1, 0, 2).reshape(values.shape[1], -1)
+    rows = series if len(series) <= _POOL else series[rng.choice(len(series), _POOL, replace=False)]
+    rank = min(components, *rows.shape)
+    basis = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:rank]
+    parts = np.concatenate([mean, spread, (series - rows.mean(0)) @ basis.T], axis=1)
+    return ((parts - parts.mean(0)) / (parts.std(0) + 1e-9)).astype(np.float32)
 
 
 def common_part(values: np.ndarray, valid: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
@@ -108,21 +134,6 @@ def _median(values: np.ndarray, valid: np.ndarray, neighbours: np.ndarray) -> np
         some = valid[neighbours[rows]].any(1)
         found[rows][some] = np.nanmedian(picked[some], axis=1)
     return found
-
-
-def _describe(values: np.ndarray, valid: np.ndarray, components: int, rng: np.random.Generator) -> np.ndarray:
-    weight = valid[..., None].astype(np.float64)
-    count = np.maximum(weight.sum(0), 1)
-    mean = (values * weight).sum(0) / count
-    deviation = (values - mean) * weight
-    spread = np.log(np.sqrt((deviation**2).sum(0) / count) + 1e-3)
-    scale = np.sqrt((deviation**2).sum((0, 1)) / max(1.0, weight.sum())) + 1e-9
-    series = (deviation / scale).transpose(1, 0, 2).reshape(values.shape[1], -1)
-    rows = series if len(series) <= _POOL else series[rng.choice(len(series), _POOL, replace=False)]
-    rank = min(components, *rows.shape)
-    basis = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2][:rank]
-    parts = np.concatenate([mean, spread, (series - rows.mean(0)) @ basis.T], axis=1)
-    return ((parts - parts.mean(0)) / (parts.std(0) + 1e-9)).astype(np.float32)
 
 
 def _without_self(near: np.ndarray, cells: np.ndarray, k: int) -> np.ndarray:
