@@ -310,6 +310,6 @@ def _touching(flags: np.ndarray) -> np.ndarray:
 
 def _bits(codes: np.ndarray, cases: int) -> np.ndarray:
     """How many codes have each bit set: uint8 (batch, ...) -> (batch, cases)."""
-    counts = np.array([np.bincount(one.ravel(), minlength=1 << cases) for one in codes])
-    has = (np.arange(1 << cases)[:, None] >> np.arange(cases)) & 1
-    return np.asarray(counts @ has)
+    flat = codes.reshape(len(codes), -1)
+    marked = (((flat >> case) & 1).view(bool) for case in range(cases))
+    return np.array([[np.count_nonzero(one) for one in case] for case in marked]).T
