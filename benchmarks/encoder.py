@@ -27,7 +27,8 @@ from torch.nn.functional import conv2d, gelu, pad
 
 from benchmarks import stage3
 from sarcast.detectors.forecaster import forecast
-from sarcast.detectors.transformer import Series, Transformer
+from sarcast.detectors.series import Series
+from sarcast.detectors.transformer import Transformer
 from sarcast.nn.forecaster import Forecaster
 from sarcast.nn.gradient import RADII, ratio_gradients
 from sarcast.nn.linear import linear

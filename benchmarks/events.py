@@ -21,7 +21,9 @@ import torch
 
 from sarcast.decide.calibrate import learn_null
 from sarcast.detectors.directions import along
-from sarcast.detectors.transformer import Series, Transformer, TransformerScorer
+from sarcast.detectors.forecasting import Forecasting, ForecastScorer
+from sarcast.detectors.series import Series, left_out, series_of, windows
+from sarcast.detectors.transformer import Transformer
 from sarcast.detectors.z_score import ZScore
 from sarcast.encoders.gradients import Gradients
 from sarcast.encoders.statistics import Statistics
@@ -100,11 +102,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--set", choices=sorted(SCENES), default="weak", help="weak events, or all kinds")
     parser.add_argument("--draws", type=int, default=500, help="resamples")
-    parser.add_argument("--quick", action="store_true", help="leave the transformers out")
+    parser.add_argument("--quick", action="store_true", help="leave the networks out")
     parser.add_argument("--out", type=Path, default=None, help="Markdown file to write the tables to")
     told = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {n: w for n, w in ways().items() if not (told.quick and isinstance(w.detector, Transformer))}
+    rows = {n: w for n, w in ways().items() if not (told.quick and isinstance(w.detector, Forecasting))}
     scenes = []
     for seed in told.seeds:
         scenes.append(judge(SCENES[told.set], rows, seed=seed))
@@ -129,7 +131,7 @@ def judge(settings: SimulateScene, rows: dict[str, Way], *, seed: int) -> Judged
         p, seen, scorer = p_values(features, way.detector, split, seed=seed)
         surprise[name] = -np.log10(p)
         valid = seen if valid is None else valid & seen
-        if isinstance(scorer, TransformerScorer):
+        if isinstance(scorer, ForecastScorer):
             skill[name] = skills(scorer, features, split, untouched(simulated, features))
     assert valid is not None
     cover = cell_cover(simulated.masks, features.grid)
@@ -175,7 +177,7 @@ def untouched(simulated: Simulated, features: Features) -> np.ndarray:
 
 
 def skills(
-    scorer: TransformerScorer, features: Features, split: Split, quiet: np.ndarray
+    scorer: ForecastScorer, features: Features, split: Split, quiet: np.ndarray
 ) -> tuple[float, float, float, float]:
     """1 - loss / loss of a simple forecast (smooth L1), the simple one seeing the same normalised features.
 
@@ -183,18 +185,16 @@ def skills(
         History, on cells each model was not trained on (the epoch was chosen there): against the mean of the
         context, and against the last acquisition. Judged dates, on cells without events: the same two.
     """
-    from sarcast.detectors.transformer import _left_out, _series, _windows
-
     features = along(features, scorer.directions)
     dates, context = np.flatnonzero(split.fit), scorer.settings.context
-    series, own = _left_out(features, dates, scorer.history_fold, scorer.normals[1:], context)
-    windows = _windows(series, own, np.ones(len(scorer.halves), bool), context)
-    mean, last = simple_losses(series, windows, context)
+    series, own = left_out(features, dates, scorer.history_fold, scorer.normals[1:], context=context)
+    past_windows = windows(series, own, np.ones(len(scorer.halves), bool), context)
+    mean, last = simple_losses(series, past_windows, context)
     past = float(np.mean(scorer.skill))
     index = [int(t) for t in np.flatnonzero(split.judge)]
-    errors, valid = scorer._errors(features, index)
+    errors, valid = scorer.errors(features, index)
     valid &= quiet
-    whole = _series(features, np.arange(len(features.times)), scorer.normals[0])
+    whole = series_of(features, np.arange(len(features.times)), scorer.normals[0])
     later = np.stack([np.array(index)[np.nonzero(valid)[0]], np.nonzero(valid)[1]], 1)
     later_mean, later_last = simple_losses(whole, later, context)
     ours = smooth_l1(errors[valid])

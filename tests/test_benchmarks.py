@@ -85,7 +85,7 @@ def test_the_forecaster_claims_no_skill_that_later_dates_deny(make_features, rng
 
 
 def test_simple_losses_against_a_loop(rng):
-    from sarcast.detectors.transformer import Series
+    from sarcast.detectors.series import Series
 
     values = rng.normal(0, 2, (9, 5, 3))
     valid = rng.random((9, 5)) < 0.7

@@ -10,7 +10,8 @@ import torch
 
 from sarcast.cli import main
 from sarcast.detectors.forecaster import train
-from sarcast.detectors.transformer import Series, Transformer
+from sarcast.detectors.series import Series
+from sarcast.detectors.transformer import Transformer
 from sarcast.runtime.artefact import writing
 from sarcast.stack.cells import write_features
 

@@ -1,4 +1,4 @@
-"""How the temporal forecaster is trained on a series, what it is worth, and how it forecasts one date."""
+"""How a forecasting network is trained on a series, what it is worth, and how it forecasts one date."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor, nn
+from torch.nn.functional import smooth_l1_loss
 
-from sarcast.nn.forecaster import Forecaster, context_last, context_mean
+from sarcast.nn.forecaster import context_last
 
 if TYPE_CHECKING:
-    from sarcast.detectors.transformer import Series, Transformer
+    from sarcast.detectors.forecasting import Forecasting
+    from sarcast.detectors.series import Series
 
-_GEOMETRY = 3
 _CELLS = 4096
 
 
@@ -25,17 +26,17 @@ _CELLS = 4096
 class Trained:
     """A forecaster and what it is worth."""
 
-    model: Forecaster
+    model: nn.Module
     skill: float
-    """On held-out windows: 1 - loss / loss of the context mean. 0 when no training helped."""
+    """On held-out windows: 1 - smooth-L1 loss / that of the context mean. 0 when no training helped."""
     skill_last: float
-    """On held-out windows: 1 - loss / loss of the last valid acquisition (persistence)."""
+    """On held-out windows: 1 - smooth-L1 loss / that of the last valid acquisition (persistence)."""
 
 
 def train(
-    series: Series, windows: np.ndarray, held_out: np.ndarray, settings: Transformer, *, rng: Generator
+    series: Series, windows: np.ndarray, held_out: np.ndarray, settings: Forecasting, *, rng: Generator
 ) -> Trained:
-    """A forecaster fitted by smooth-L1, AdamW, one-cycle cosine.
+    """A forecaster fitted by the settings' loss, AdamW, one-cycle cosine.
 
     Args:
         series: Normalised history.
@@ -46,7 +47,8 @@ def train(
         rng: Seeds the parameters and the order.
     """
     device = _device(settings)
-    model = _model(settings, series.values.shape[-1], seed=int(rng.integers(2**31))).to(device)
+    told = {"geometry": series.geometry.shape[1], "seed": int(rng.integers(2**31))}
+    model = settings.network(series.values.shape[-1], **told).to(device)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -55,35 +57,31 @@ def train(
         optimiser, settings.learning_rate, total_steps=max(steps, 2)
     )
     data = _Data(series, settings.context, device)
-    start, last = (_loss(simple, data, held_out) for simple in (_mean, _last))
-    lowest = start
+    lowest, start = _losses(model, data, held_out, settings.loss)
+    _, last = _losses(_last, data, held_out, smooth_l1_loss)
+    reached = start
     best = copy.deepcopy(model.state_dict())
     for _ in range(settings.epochs):
         order = rng.permutation(len(windows))
         for first in range(0, len(order), settings.batch):
             some = windows[order[first : first + settings.batch]]
             inputs, target = data.batch(some[:, 0], some[:, 1])
-            loss = nn.functional.smooth_l1_loss(model(*inputs), target)
+            loss = settings.loss(model(*inputs), target)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-        now = _loss(model, data, held_out)
+        now, point = _losses(model, data, held_out, settings.loss)
         if now < lowest:
-            lowest, best = now, copy.deepcopy(model.state_dict())
+            lowest, reached, best = now, point, copy.deepcopy(model.state_dict())
     model.load_state_dict(best)
-    return Trained(model.eval(), _skill(lowest, start), _skill(lowest, last))
+    return Trained(model.eval(), _skill(reached, start), _skill(reached, last))
 
 
 def _skill(loss: float, simple: float) -> float:
     """1 - loss / that of a simple forecast; 0 where there is nothing to forecast."""
     return 1 - loss / simple if simple else 0.0
-
-
-def _mean(values: Tensor, valid: Tensor, *_: Tensor) -> Tensor:
-    """The forecast of an untrained forecaster."""
-    return context_mean(values, valid)
 
 
 def _last(values: Tensor, valid: Tensor, *_: Tensor) -> Tensor:
@@ -92,19 +90,25 @@ def _last(values: Tensor, valid: Tensor, *_: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _loss(model: Callable[..., Tensor], data: _Data, windows: np.ndarray) -> float:
-    """Mean smooth-L1 loss over windows; 0 where there are none."""
-    total = 0.0
+def _losses(
+    model: Callable[..., Tensor], data: _Data, windows: np.ndarray, loss: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[float, float]:
+    """Mean over windows of a loss, and of the smooth L1 of the forecast itself; 0 where there are none."""
+    total = np.zeros(2)
     for first in range(0, len(windows), _CELLS):
         some = windows[first : first + _CELLS]
         inputs, target = data.batch(some[:, 0], some[:, 1])
-        total += float(nn.functional.smooth_l1_loss(model(*inputs), target)) * len(some)
-    return total / max(1, len(windows))
+        predicted = model(*inputs)
+        point = predicted if predicted.ndim == 2 else predicted[:, 0]
+        found = loss(predicted, target), smooth_l1_loss(point, target)
+        total += np.array([float(each) for each in found]) * len(some)
+    own, plain = total / max(1, len(windows))
+    return float(own), float(plain)
 
 
 @torch.inference_mode()
-def forecast(model: Forecaster, window: Series) -> np.ndarray:
-    """The last date of `window` forecast from those before it: float32 (cell, dim)."""
+def forecast(model: nn.Module, window: Series) -> np.ndarray:
+    """The last date of `window` forecast from those before it: float32 (cell, dim) or (cell, 2, dim)."""
     device = next(model.parameters()).device
     data = _Data(window, len(window.values) - 1, device)
     last = len(window.values) - 1
@@ -117,9 +121,9 @@ def forecast(model: Forecaster, window: Series) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def load(state: dict[str, np.ndarray], settings: Transformer) -> Forecaster:
+def load(state: dict[str, np.ndarray], settings: Forecasting, *, dim: int, geometry: int) -> nn.Module:
     """A forecaster from its saved parameters."""
-    model = _model(settings, len(state["correction.bias"]), seed=0)
+    model = settings.network(dim, geometry=geometry, seed=0)
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in state.items()})
     return model.to(_device(settings)).eval()
 
@@ -148,19 +152,7 @@ class _Data:
         return (values, valid, self.frame[every], days, self.geometry[every]), self.values[t, c]
 
 
-def _model(settings: Transformer, dim: int, *, seed: int) -> Forecaster:
-    return Forecaster(
-        dim,
-        width=settings.width,
-        layers=settings.layers,
-        heads=settings.heads,
-        encoding=settings.time_encoding,
-        geometry=_GEOMETRY,
-        seed=seed,
-    )
-
-
-def _device(settings: Transformer) -> torch.device:
+def _device(settings: Forecasting) -> torch.device:
     if settings.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(settings.device)

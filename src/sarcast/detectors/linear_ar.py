@@ -16,8 +16,18 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from sarcast.detectors.alike import alike, common_part, disagreement
+from sarcast.detectors.alike import centred
 from sarcast.detectors.base import history, scores_of
+from sarcast.detectors.cross_fit import (
+    FEWEST,
+    date_folds,
+    fold_of,
+    halves,
+    kept_dates,
+    neighbours_of,
+    scale_of,
+    size,
+)
 from sarcast.detectors.directions import along, directions
 from sarcast.errors import DataError
 from sarcast.runtime.model import load_model, save_model
@@ -52,14 +62,12 @@ class LinearAR(Settings):
         """One model from each half of the cells (blocks), to score the other's history, and one from all."""
         matrix = directions(features, split.fit, wanted=self.directions)
         features = along(features, matrix)
-        values, valid = history(features, split.fit, at_least=_FEWEST + 1)
-        dates = np.flatnonzero(split.fit)
-        fold = np.arange(len(dates)) * min(self.folds, len(dates)) // len(dates)
-        kept = [np.ones(len(dates), bool), *(fold != f for f in range(fold[-1] + 1))]
-        normals = tuple(_learn_normal(values[k], valid[k], self, rng) for k in kept)
-        halves = _halves(features.grid.shape)
-        past = features.take(dates)
-        sums = [_sums(past, fold == f, normal, halves, self.context) for f, normal in enumerate(normals[1:])]
+        values, valid = history(features, split.fit, at_least=FEWEST + 1)
+        past = features.take(np.flatnonzero(split.fit))
+        fold = date_folds(len(values), self.folds)
+        normals = tuple(_learn_normal(values[k], valid[k], self, rng) for k in kept_dates(fold))
+        half = halves(features.grid.shape)
+        sums = [_sums(past, fold == f, normal, half, self.context) for f, normal in enumerate(normals[1:])]
         parts = [[some[0] for some in sums], [some[1] for some in sums]]
         parts.append([a + b for a, b in sums])
         ridges = [self.ridge or _best(part) for part in parts]
@@ -68,12 +76,13 @@ class LinearAR(Settings):
             settings=self,
             normals=normals,
             directions=matrix,
-            halves=halves,
+            halves=half,
             weights=np.stack(weights),
             noise=np.ones(values.shape[-1], np.float32),
             ridge=tuple(ridges),
             skill=tuple(_total(parts[1 - h]).skill(weights[h]) for h in (0, 1)),
-            history_ids=tuple(features.times.scene_id[i] for i in dates),
+            skill_last=tuple(_total(parts[1 - h]).skill_last(weights[h]) for h in (0, 1)),
+            history_ids=past.times.scene_id,
             history_fold=fold,
         )
         return learned.with_noise(past)
@@ -94,10 +103,7 @@ class Normal:
 
     def standardised(self, values: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """(cell, dim) features of one date -> normalised, centred on the alike cells; 0 where not seen."""
-        deviation = np.where(seen[:, None], values - self.mean, 0).astype(np.float32)
-        if self.neighbours.shape[1]:
-            deviation = deviation - common_part(deviation, seen, self.neighbours)
-        return np.where(seen[:, None], deviation / self.scale, 0).astype(np.float32)
+        return (centred(values - self.mean, seen, self.neighbours) / self.scale).astype(np.float32)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -152,6 +158,13 @@ class Sums:
         total = float(self.square.sum())
         return 1 - self.loss(weights) / total if total else 0.0
 
+    def skill_last(self, weights: np.ndarray) -> float:
+        """1 - squared error / that of persistence: the context mean plus the last one's deviation from it."""
+        persistence = np.zeros_like(weights)
+        persistence[:, 0] = 1
+        total = self.loss(persistence)
+        return 1 - self.loss(weights) / total if total > 0 else 0.0
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinearARScorer:
@@ -173,6 +186,8 @@ class LinearARScorer:
     skill: tuple[float, ...]
     """Of the first two models on the half they were not fitted on: 1 - squared error / that of the context
     mean."""
+    skill_last: tuple[float, ...]
+    """The same against the last valid acquisition (persistence); none where it was not saved."""
     history_ids: tuple[str, ...]
     history_fold: np.ndarray
     """int (history,): which fold a history date was left out in."""
@@ -184,17 +199,14 @@ class LinearARScorer:
         cell, normalised without the date. A date needs three valid acquisitions before it.
         """
         index = list(range(len(features.times))) if times is None else list(times)
-        size = np.zeros((len(index), len(self.halves)), np.float32)
-        valid = np.zeros(size.shape, bool)
+        found = np.zeros((len(index), len(self.halves)), np.float32)
+        valid = np.zeros(found.shape, bool)
         for t, error, seen, normal in self._errors(along(features, self.directions), index):
-            z = error / self.noise
-            if self.settings.today and normal.neighbours.shape[1]:
-                spread = disagreement(z, seen, normal.neighbours)
-                z = z / np.sqrt(1 - self.settings.today + self.settings.today * spread**2)
+            score = size(error / self.noise, seen, normal.neighbours, today=self.settings.today)
             for k in [k for k, wanted in enumerate(index) if wanted == t]:
-                size[k], valid[k] = np.sqrt((z**2).mean(-1)), seen
+                found[k], valid[k] = score, seen
         shape = (len(index), *features.grid.shape)
-        return scores_of(features, index, size.reshape(shape), valid.reshape(shape), detector="linear_ar")
+        return scores_of(features, index, found.reshape(shape), valid.reshape(shape), detector="linear_ar")
 
     def with_noise(self, learned_from: Features) -> LinearARScorer:
         """The same scorer, its `noise` measured on the (reduced) history each model was not fitted on.
@@ -207,15 +219,16 @@ class LinearARScorer:
             total += (error[seen].astype(np.float64) ** 2).sum(0)
             count += int(seen.sum())
         if not count:
-            raise DataError(f"expected cells of history with {_FEWEST} earlier acquisitions, found none")
+            raise DataError(f"expected cells of history with {FEWEST} earlier acquisitions, found none")
         return replace(self, noise=np.sqrt(np.maximum(total / count, 1e-12)).astype(np.float32))
 
     def _errors(
         self, features: Features, index: Sequence[int]
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray, Normal]]:
         """Wanted dates: (time, error (cell, dim), valid (cell,), the normalisation that did not see it)."""
-        fold = dict(zip(self.history_ids, self.history_fold, strict=True))
-        model = {t: 1 + int(fold.get(features.times.scene_id[t], -1)) for t in index}
+        ids = features.times.scene_id
+        fold = {t: fold_of(self.history_ids, self.history_fold, ids[t]) for t in index}
+        model = {t: 0 if f is None else 1 + f for t, f in fold.items()}
         for number, normal in enumerate(self.normals):
             wanted = {t for t in index if model[t] == number}
             weights = self.weights[1 - self.halves] if number else self.weights[2]
@@ -240,6 +253,7 @@ class LinearARScorer:
             "history_ids": list(self.history_ids),
             "ridge": list(self.ridge),
             "skill": [round(s, 6) for s in self.skill],
+            "skill_last": [round(s, 6) for s in self.skill_last],
         }
         save_model(folder, config=config, arrays=arrays)
 
@@ -253,6 +267,7 @@ class LinearARScorer:
             normals=tuple(Normal(**{name: arrays[f"{i}.{name}"] for name in _NORMAL}) for i in range(count)),
             ridge=tuple(config["ridge"]),
             skill=tuple(config["skill"]),
+            skill_last=tuple(config.get("skill_last", ())),
             history_ids=tuple(config["history_ids"]),
             **{n: arrays[n] for n in ("directions", "halves", "weights", "noise", "history_fold")},
         )
@@ -260,29 +275,20 @@ class LinearARScorer:
 
 _NORMAL = ("mean", "scale", "known", "neighbours")
 _RIDGES = (0.01, 0.1, 1.0, 10.0, 1e6)
-_FEWEST = 3
-_BLOCK = 4
 
 
 def _learn_normal(values: np.ndarray, valid: np.ndarray, settings: LinearAR, rng: Generator) -> Normal:
     count = np.maximum(valid.sum(0), 1)[:, None]
     mean = np.where(valid[..., None], values, 0).sum(0) / count
-    neighbours = (
-        alike(values, valid, neighbours=settings.neighbours, components=settings.components, rng=rng)
-        if settings.neighbours
-        else np.zeros((valid.shape[1], 0), np.int32)
-    )
     normal = Normal(
         mean=mean.astype(np.float32),
         scale=np.ones(mean.shape, np.float32),
-        known=valid.sum(0) >= min(_FEWEST, len(valid)),
-        neighbours=neighbours,
+        known=valid.sum(0) >= min(FEWEST, len(valid)),
+        neighbours=neighbours_of(values, valid, settings, rng),
     )
     square = sum(normal.standardised(v, s) ** 2 for v, s in zip(values, valid, strict=True))
     own = square / np.maximum(count - 1, 1)
-    every = own[valid.any(0)].mean(0) if valid.any() else own.mean(0)
-    scale = np.sqrt(settings.pooled * every + (1 - settings.pooled) * own) + 1e-6
-    return replace(normal, scale=scale.astype(np.float32))
+    return replace(normal, scale=scale_of(own, valid, pooled=settings.pooled))
 
 
 def _windows(
@@ -307,7 +313,7 @@ def _window(value: np.ndarray, seen: np.ndarray, last: np.ndarray, filled: np.nd
     there = np.arange(len(last))[:, None] < filled
     lags = np.where(there[..., None], last - mean, 0)
     design = np.moveaxis(np.concatenate([lags, mean[None]]), 0, -1)
-    enough = filled >= min(_FEWEST, len(last))
+    enough = filled >= min(FEWEST, len(last))
     return Window(value=value, mean=mean, design=design, valid=seen & enough)
 
 
@@ -359,9 +365,3 @@ def _best(parts: Sequence[Sums]) -> float:
         return sum(part.loss(_total(rest).solve(ridge)) for part, rest in zip(parts, rests, strict=True))
 
     return min(reversed(_RIDGES), key=left_out)
-
-
-def _halves(shape: tuple[int, int]) -> np.ndarray:
-    """A chequerboard of blocks of cells, (cell,) of 0 and 1."""
-    row, col = np.indices(shape) // _BLOCK
-    return ((row + col) % 2).ravel()
