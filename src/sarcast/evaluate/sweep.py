@@ -47,7 +47,7 @@ class Swept:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Band:
-    """A curve with an interval at each of its points."""
+    """A curve with an interval at each of its points; with one event only, it is NaN."""
 
     at: np.ndarray
     """False-alarm rate or recall, (point,)."""
@@ -83,9 +83,10 @@ def sweep(
     figures = [_figures(weights, cells.labels, over) for weights in drawn]
     bands = [np.quantile(np.concatenate(part), _edges(level), axis=0) for part in zip(*figures, strict=True)]
     events = len(np.unique(cells.event_ids[cells.labels]))
-    counted = {"recall": events, "false_alarms": int((~cells.labels).sum()), "precision": 0}
+    counted = {"recall": events, "false_alarms": int((~cells.labels).sum())}
     rows = []
     for i, (name, threshold) in enumerate(thresholds.items()):
+        counted["precision"] = _groups(cells, over[:, i])
         told = {
             kind: bounded(_estimate(kind, plain[k][0, i], bands[k][:, i], events, level, seed), counted[kind])
             for k, kind in enumerate(counted)
@@ -143,6 +144,8 @@ def _band(
         for weights in resamples(cells.labels, cells.event_ids, cells.block_ids, draws=draws, seed=seed)
     ]
     low, high = np.quantile(np.concatenate(drawn), _edges(level), axis=0)
+    if len(np.unique(cells.event_ids[cells.labels])) < 2:
+        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
     return Band(at=points, value=figure(steps(scores, cells.labels), points), low=low, high=high)
 
 
@@ -172,6 +175,12 @@ def _figures(weights: np.ndarray, labels: np.ndarray, over: np.ndarray) -> tuple
     flagged = hits + alarms
     precision = np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
     return hits / positive.sum(1, keepdims=True), alarms / negative.sum(1, keepdims=True), precision
+
+
+def _groups(cells: JudgedCells, chosen: np.ndarray) -> int:
+    """How many events and blocks of negatives the chosen cells are from."""
+    events = np.unique(cells.event_ids[chosen & cells.labels])
+    return len(events) + len(np.unique(cells.block_ids[chosen & ~cells.labels]))
 
 
 def _edges(level: float) -> list[float]:

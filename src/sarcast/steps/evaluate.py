@@ -7,18 +7,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from sarcast.errors import SettingsError
 from sarcast.runtime.artefact import locked, up_to_date, write_json, writing
 from sarcast.runtime.settings import Settings, as_json
 
 ESTIMATES = "estimates.json"
-PARTS = {"published": "sarcast.steps.published"}
+PARTS = {"run": "sarcast.steps.judge", "published": "sarcast.steps.published"}
 """What can be judged: the setting that names it -> the module that does it.
 
 A part has `folder(settings) -> Path` (where estimates.json goes when `out` is not given),
 `inputs(settings) -> dict[str, str]` (name -> hash of what is read), `estimates(settings) -> dict` (plain
-values) and `as_text(found) -> str`.
+values) and `as_text(found) -> str`; where it has figures, `draw(found, folder)`.
 """
+
+
+_PLACES = ("out", "figures")
 
 
 class Evaluate(Settings):
@@ -26,10 +31,19 @@ class Evaluate(Settings):
 
     run: Path | None = None
     """Folder of a run to judge."""
+    more: tuple[Path, ...] = ()
+    """More runs to judge with it, as more places."""
+    truth: Path | None = None
+    """What happened, for every run: GeoParquet, GeoJSON or the like, with geometry, onset and, where known,
+    end; truth.parquet in the folder of each run when not given."""
+    delay_days: float = Field(default=60.0, ge=0)
+    """A detection later than this after the onset of an event does not find it."""
     published: Path | None = None
     """Folder of released scores (scores_SITE.json) and what was published of them (results_complete.json)."""
     out: Path | None = None
     """Folder for estimates.json; that of the run, or sarcast-published/, when not given."""
+    figures: Path | None = None
+    """Folder for curves and delays of a run as PNG; not drawn when not given."""
     seed: int = 0
     """Of the random generator."""
 
@@ -47,7 +61,7 @@ def evaluate(settings: Evaluate) -> dict[str, Any]:
     kind = _kind(settings)
     part = import_module(PARTS[kind])
     target = (settings.out or part.folder(settings)) / ESTIMATES
-    told = {name: value for name, value in as_json(settings).items() if name != "out"}
+    told = {name: value for name, value in as_json(settings).items() if name not in _PLACES}
     inputs = part.inputs(settings)
     if not up_to_date(target, settings=told, inputs=inputs):
         with (
@@ -55,7 +69,10 @@ def evaluate(settings: Evaluate) -> dict[str, Any]:
             writing(target, settings=told, inputs=inputs, seed=settings.seed) as partial,
         ):
             write_json(partial, {"kind": kind, **part.estimates(settings)})
-    return {**json.loads(target.read_text(encoding="utf-8")), "estimates": str(target)}
+    found = json.loads(target.read_text(encoding="utf-8"))
+    if settings.figures is not None:
+        part.draw(found, settings.figures)
+    return {**found, "estimates": str(target)}
 
 
 def as_text(found: dict[str, Any]) -> str:
@@ -69,4 +86,6 @@ def _kind(settings: Evaluate) -> str:
     if len(given) != 1:
         said = " and ".join(given) or "nothing"
         raise SettingsError(f"expected exactly one thing to judge ({' or '.join(PARTS)}), found {said}")
+    if given[0] != "run" and settings.figures is not None:
+        raise SettingsError(f"expected a run to draw figures of, found {given[0]}")
     return given[0]
