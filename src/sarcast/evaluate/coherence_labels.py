@@ -2,8 +2,8 @@
 
 A cell changed where the coherence of a pair that ends on the date lies further under the cell's median over
 history's pairs of like duration, in units of its own spread (MAD), than left-out pairs of history do. What
-all coherent cells lose together that date (weather, orbits apart) is taken off. A cell whose total loss could
-not be told from its own scatter has no information: it is neither changed nor unchanged.
+all coherent cells keep together that date (weather, orbits apart) is a factor that is taken out. A cell whose
+total loss could not be told from its own scatter has no information: it is neither changed nor unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sarcast.errors import DataError, SettingsError, ShapeError
-from sarcast.sar.coherence_statistics import coherence_spread, expected_coherence, looks_of_floor
+from sarcast.sar.coherence_statistics import (
+    coherence_spread,
+    expected_coherence,
+    looks_of_floor,
+    unbiased_coherence,
+)
 from sarcast.values import PatchGrid
 
 FEWEST_PAIRS = 4
@@ -22,6 +27,8 @@ FEWEST_LOOKS = 4.0
 """An estimate of coherence from fewer is no use to anyone: the noise floor is taken no higher."""
 _ALIKE = 0.25
 """Share by which durations may differ."""
+_LEAST_KEPT = 0.1
+"""Of their coherence, by all cells of a map together: less cannot be made good."""
 _LOWEST = 1.0
 """Percentile of cells whose mean coherence is taken for the noise floor."""
 
@@ -69,8 +76,8 @@ class CoherenceLabels:
     informative: np.ndarray
     """bool (date, row, col): a total loss would have been seen."""
     drop: np.ndarray
-    """float32 (date, row, col): history's median less the coherence now, less what all cells lost; 0 where
-    there is no estimate."""
+    """float32 (date, row, col): unbiased coherence that was expected, from history and from what all cells
+    kept that date, less what was found; 0 where there is no estimate."""
     floor: float
     """Coherence that nothing is estimated as."""
     looks: float
@@ -138,7 +145,7 @@ def label_changes(
             f"expected a pair of maps that ends on a judged date and {FEWEST_PAIRS} of history that last as "
             f"long, found none among {len(series.first)} maps, {int(past.sum())} of them in history"
         )
-    found = [_judge(series, pair, _alike(series, pair, past), floor, looks) for pair in chosen.values()]
+    found = [_judge(series, pair, _alike(series, pair, past), looks) for pair in chosen.values()]
     changed, unchanged, informative, drop = (
         np.stack(part) for part in zip(*(_decide(*one, changed_p, unchanged_p) for one in found), strict=True)
     )
@@ -205,29 +212,32 @@ def _alike(series: CoherenceSeries, pair: int, past: np.ndarray) -> np.ndarray:
 
 
 def _judge(
-    series: CoherenceSeries, pair: int, alike: np.ndarray, floor: float, looks: float
+    series: CoherenceSeries, pair: int, alike: np.ndarray, looks: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(deviation, that of a total loss, drop, valid: (row, col); deviations of history left out: (n,))."""
-    past = np.where(series.valid[alike], series.values[alike], np.nan).astype(np.float64)
+    past = np.where(series.valid[alike], unbiased_coherence(series.values[alike], looks), np.nan)
+    now = unbiased_coherence(series.values[pair], looks)
     valid = series.valid[pair] & (series.valid[alike].sum(axis=0) >= FEWEST_PAIRS)
-    past[:, ~valid] = floor
+    past[:, ~valid] = 0
     level = np.nanmedian(past, axis=0)
-    coherent = valid & (level > floor + 2 * coherence_spread(0.0, looks))
-    past += _common(level - past, coherent)[:, None, None]
+    coherent = valid & (level > 2 * coherence_spread(0.0, looks))
+    past /= _common(past, level, coherent)[:, None, None]
     level, scale = _level_and_scale(past, looks)
-    drop = np.where(valid, level - series.values[pair], 0)
-    common = _common(drop[None], coherent)[0]
+    expected = level * _common(now[None], level, coherent)[0]
+    drop = np.where(valid, expected - now, 0)
+    whole = np.where(valid, expected / scale, -np.inf)
     left_out = [_left_out(past, k, coherent, looks) for k in range(len(past))]
-    whole = np.where(valid, (level - common - floor) / scale, -np.inf)
-    return (drop - common) / scale, whole, np.where(valid, drop - common, 0), valid, np.concatenate(left_out)
+    return drop / scale, whole, drop, valid, np.concatenate(left_out)
 
 
-def _common(drops: np.ndarray, coherent: np.ndarray) -> np.ndarray:
-    """What the coherent cells lose together on each map: float64 (pair,); 0 where none is coherent."""
-    if not coherent.any():
-        return np.zeros(len(drops))
-    middle = np.nanmedian(drops[:, coherent], axis=1)
-    return np.where(np.isfinite(middle), middle, 0)
+def _common(maps: np.ndarray, level: np.ndarray, coherent: np.ndarray) -> np.ndarray:
+    """Share of their level that the coherent cells keep together on each map: float64 (map,)."""
+    kept = np.ones(len(maps))
+    for i, one in enumerate(maps):
+        shares = one[coherent] / level[coherent]
+        if np.isfinite(shares).any():
+            kept[i] = max(_LEAST_KEPT, float(np.nanmedian(shares)))
+    return kept
 
 
 def _level_and_scale(past: np.ndarray, looks: float) -> tuple[np.ndarray, np.ndarray]:
