@@ -62,7 +62,7 @@ def test_means_over_chips_and_pooled_figures_are_those_of_the_curves(rng):
     ]
     expected = [*np.mean(each, axis=0), roc_auc(surprise, labels), average_precision(surprise, labels)]
     np.testing.assert_allclose(found.value, expected, atol=1e-12)
-    estimates = found.estimates(seed=0, events=16)
+    estimates = found.estimates(seed=0)
     assert tuple(estimates) == FIGURES
     assert all(e.low <= e.value <= e.high for e in estimates.values())
 

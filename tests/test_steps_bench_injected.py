@@ -11,7 +11,8 @@ from sarcast.errors import ArtefactError, DataError, SettingsError
 from sarcast.evaluate.curves import roc_auc
 from sarcast.stack.store import write_stack
 from sarcast.steps.bench_injected import Injected, judge, places, truth
-from sarcast.steps.bench_rows import ROWS, choose, spread
+from sarcast.steps.bench_maps import spread
+from sarcast.steps.bench_rows import ROWS, choose
 from sarcast.values import PatchGrid
 
 SETTINGS = Injected(
@@ -73,7 +74,7 @@ def test_cells_are_spread_to_the_pixels_they_cover(rng):
 
 def test_what_cannot_be_done_is_said_in_one_line(source, tmp_path):
     with pytest.raises(SettingsError, match=r"expected rows among .* found 'no such'"):
-        choose(("no such",), ())
+        choose(("no such",))
     with pytest.raises(ArtefactError, match="expected stacks named 999, found one, in"):
         places(source, SETTINGS.model_copy(update={"stacks": ("999",)}))
     with pytest.raises(ArtefactError, match="expected a folder of products or a run folder, found none"):

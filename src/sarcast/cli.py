@@ -80,6 +80,12 @@ VERBS = {
         "a run or released scores -> estimates.json: judge, or recompute what was published",
         ("run",),
     ),
+    "bench": Verb(
+        "sarcast.steps.bench",
+        "Bench",
+        "injected: every detector on every encoder, judged alike, one report",
+        ("which",),
+    ),
 }
 
 

@@ -55,20 +55,23 @@ class Drawn:
     draws: np.ndarray
     """(figure, draw)."""
 
-    def estimates(self, *, seed: int, events: int) -> dict[str, Estimate]:
-        """Figures with 95 % intervals."""
+    events: int
+    """How many ellipses there are."""
+
+    def estimates(self, *, seed: int) -> dict[str, Estimate]:
+        """Figures with 95 % intervals; `seed` is that of the resamples, for the record."""
         found = {}
         for name, value, drawn in zip(FIGURES, self.value, self.draws, strict=True):
             low, high = np.quantile(drawn, [0.025, 0.975])
             found[name] = Estimate(
-                name=name, value=float(value), low=float(low), high=float(high), n=events,
+                name=name, value=float(value), low=float(low), high=float(high), n=self.events,
                 resampled=_RESAMPLED, seed=seed,
             )  # fmt: skip
         return found
 
     def less(self, other: Drawn) -> Drawn:
         """The paired difference: on the same resamples."""
-        return Drawn(value=self.value - other.value, draws=self.draws - other.draws)
+        return Drawn(value=self.value - other.value, draws=self.draws - other.draws, events=self.events)
 
 
 def figures(
@@ -90,12 +93,13 @@ def figures(
     events, blocks = _resamples(chips, draws, np.random.default_rng(seed))
     groups = events.shape[1], blocks.shape[1]
     cells = [np.flatnonzero(chips.chip == one) for one in range(len(chips.place))]
+    count = len(np.unique(chips.event[chips.event >= 0]))
     found = {}
     for name, (scores, surprise) in rows.items():
         each = [_curve(chips, scores, index, groups).figures(events, blocks) for index in cells]
         pooled = _curve(chips, surprise, np.arange(len(chips.chip)), groups).figures(events, blocks)
         every = np.stack([*np.mean(each, axis=0), *pooled])
-        found[name] = Drawn(value=every[:, 0], draws=every[:, 1:])
+        found[name] = Drawn(value=every[:, 0], draws=every[:, 1:], events=count)
     return found
 
 

@@ -22,7 +22,8 @@ from pydantic import Field
 from sarcast.errors import ArtefactError, DataError
 from sarcast.runtime.settings import Settings
 from sarcast.stack.store import NAME as STACK
-from sarcast.steps.bench_rows import ROWS, Maps
+from sarcast.steps.bench_maps import Maps
+from sarcast.steps.bench_rows import ROWS
 from sarcast.values import Split, Stack
 
 if TYPE_CHECKING:

@@ -4,46 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from sarcast.errors import SettingsError
+from sarcast.steps.bench_maps import Learned, Maps, Row, spread, stacked
+from sarcast.steps.bench_peers import INSTALLED, PeerTransformer
 
 if TYPE_CHECKING:
     from sarcast.decide.calibrate import Null
     from sarcast.evaluate.pixel_baselines import PixelHistory
-    from sarcast.values import Features, PatchGrid, Split, Stack
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Maps:
-    """Scores at the stack's resolution."""
-
-    values: np.ndarray
-    """float32 (time, y, x); 0 where not valid."""
-    valid: np.ndarray
-    """bool (time, y, x)."""
-
-
-class Learned(Protocol):
-    """What a row learned from history; history is encoded once."""
-
-    def history(self) -> Maps:
-        """Scores of history's dates, each by what left it out."""
-        ...
-
-    def judge(self, stack: Stack) -> Maps:
-        """Scores of the last date of a stack whose other dates are those learned from: one map."""
-        ...
-
-
-class Row(Protocol):
-    """A way to score a stack."""
-
-    def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
-        """Learn from `split.fit`; the last date is judged."""
-        ...
+    from sarcast.values import Features, Split, Stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +105,11 @@ class _Plain:
 
     def history(self) -> Maps:
         dates = range(len(self.known.level))
-        return _stacked([self._one(self.known.level[t], self.known.valid[t], without=t) for t in dates])
+        return stacked([self._one(self.known.level[t], self.known.valid[t], without=t) for t in dates])
 
     def judge(self, stack: Stack) -> Maps:
         now = self.encoder.encode(stack, [len(stack.times) - 1])
-        return _stacked([self._one(np.moveaxis(now.values[0], -1, 0), now.valid[0])])
+        return stacked([self._one(np.moveaxis(now.values[0], -1, 0), now.valid[0])])
 
     def _one(self, level: np.ndarray, valid: np.ndarray, *, without: int | None = None) -> Any:
         measure: Callable[..., Any] = getattr(self.known, self.measure)
@@ -174,29 +146,13 @@ class _Fused:
         return _summed([one.judge(stack) for one in self.learned], self.nulls)
 
 
-def spread(values: np.ndarray, valid: np.ndarray, grid: PatchGrid) -> Maps:
-    """Cells to pixels: each pixel is the mean of the valid cells that cover it.
-
-    Args:
-        values: (time, row, col).
-        valid: bool, same shape.
-        grid: The cells.
-    """
-    if grid.patch == grid.stride == 1:
-        return Maps(values=values, valid=valid)
-    total = np.zeros((len(values), *grid.image))
-    count = np.zeros(total.shape, np.int32)
-    for row, top in enumerate(grid.tops):
-        for col, left in enumerate(grid.lefts):
-            under = np.s_[:, top : top + grid.patch, left : left + grid.patch]
-            total[under] += np.where(valid[:, row, col], values[:, row, col], 0)[:, None, None]
-            count[under] += valid[:, row, col][:, None, None]
-    mean = total / np.maximum(count, 1)
-    return Maps(values=mean.astype(np.float32), valid=count > 0)
+def missing() -> tuple[str, ...]:
+    """What is left out and why, one sentence each."""
+    return () if INSTALLED else ("Rows of `distmetrics` are left out: it is not installed.",)
 
 
-def choose(names: Sequence[str], default: Sequence[str]) -> dict[str, Row]:
-    """The rows of these names, or the default ones where none are named; in the order of `ROWS`.
+def choose(names: Sequence[str], *, slow: bool = True) -> dict[str, Row]:
+    """The rows of these names, or all (but the slow ones) where none is named; in the order of `ROWS`.
 
     Raises:
         SettingsError: There is no such row.
@@ -204,13 +160,8 @@ def choose(names: Sequence[str], default: Sequence[str]) -> dict[str, Row]:
     for name in names:
         if name not in ROWS:
             raise SettingsError(f"expected rows among {'; '.join(ROWS)}, found {name!r}")
-    wanted = names or default
+    wanted = names or [name for name in ROWS if slow or name not in SLOW]
     return {name: row for name, row in ROWS.items() if name in wanted}
-
-
-def _stacked(maps: Sequence[tuple[np.ndarray, np.ndarray]]) -> Maps:
-    values, valid = zip(*maps, strict=True)
-    return Maps(values=np.stack(values).astype(np.float32), valid=np.stack(valid))
 
 
 def _summed(maps: Sequence[Maps], nulls: Sequence[Null]) -> Maps:
@@ -244,6 +195,22 @@ ROWS: dict[str, Row] = {
     "random vit, z_score": Pair(encoder="vit", detector="z_score", look=_RANDOM),
     "sarcast-tiny, z_score": Pair(encoder="vit", detector="z_score"),
 }
+_PEERS: dict[str, Row] = {
+    "distmetrics, transformer_original, 10 dates": PeerTransformer(weights="transformer_original", dates=10),
+    "distmetrics, transformer_optimized, 10 dates": PeerTransformer(
+        weights="transformer_optimized", dates=10
+    ),
+}
+if INSTALLED:
+    ROWS |= _PEERS
 """Name -> row. The name is what a table shows."""
-Z_ROWS = frozenset(name for name, row in ROWS.items() if isinstance(row, Plain) and row.measure == "z_score")
+SLOW = frozenset(
+    {"gradients, z_score", "random vit, z_score", "sarcast-tiny, z_score", "pixels, z_score", *_PEERS}
+)
+"""Rows that a quick look leaves out."""
+Z_ROWS = frozenset(
+    name
+    for name, row in ROWS.items()
+    if isinstance(row, PeerTransformer) or (isinstance(row, Plain) and row.measure == "z_score")
+)
 """Rows whose score is a z: their share over 3 and 3.5 means something."""

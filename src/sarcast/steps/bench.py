@@ -1,0 +1,97 @@
+"""sarcast bench: every way to look and every idea of normal, judged alike; one report of tables."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sarcast.errors import SettingsError, SpaceError
+from sarcast.runtime.settings import Settings
+from sarcast.steps.bench_injected import Injected
+
+Which = Literal["injected"]
+PARTS: dict[str, str] = {
+    "injected": "sarcast.steps.bench_injected_table",
+}
+"""Name of a bench -> its module, with `report(settings) -> Report`."""
+
+
+class Bench(Settings):
+    """Judge every detector on every encoder, classical ones too, in one run."""
+
+    which: Which
+    """injected: changes planted in real stacks, judged pixel by pixel."""
+    source: Path | None = None
+    """Real data: for `injected` a folder of products, a run folder or a stack.zarr."""
+    rows: tuple[str, ...] = ()
+    """Rows by name, e.g. --rows "statistics, z_score" "statistics, padim"; all when none is named."""
+    quick: bool = False
+    """Fewer draws, seeds and resamples, and none of the rows that take long: a look, not a result."""
+    seeds: tuple[int, ...] = ()
+    """Of everything drawn; the bench's own when none is given."""
+    resamples: int = Field(500, ge=20)
+    """Resamples behind every interval."""
+    jobs: int = Field(1, ge=1)
+    """Rows (or scenes) at once, each a process of one thread."""
+    markdown: bool = False
+    """Print Markdown."""
+    out: Path | None = None
+    """Markdown file to write the report to as well; with suffix .json, the figures as JSON."""
+    injected: Injected = Injected()
+    """What is planted, where, and what is history."""
+
+
+def bench(settings: Bench) -> dict[str, Any]:
+    """Run a bench and give its report.
+
+    Returns:
+        `report`: title, about, tables of rows (column -> value; an estimate with its interval), as plain
+        values; `text`: what is printed; `out`: the file written, or None.
+
+    Raises:
+        SettingsError: No source where one is needed, or a row that does not exist.
+        SarcastError: The data do not allow it.
+    """
+    from sarcast.steps.bench_table import as_markdown, as_plain, as_values
+
+    if settings.which in NEEDS_SOURCE and settings.source is None:
+        raise SettingsError(f"expected --source with the data of bench {settings.which}, found none")
+    report = import_module(PARTS[settings.which]).report(settings)
+    text = as_markdown(report)
+    found = as_values(report)
+    if settings.out is not None:
+        _write(settings.out, text, found)
+    return {
+        "report": found,
+        "text": text if settings.markdown else as_plain(report),
+        "out": None if settings.out is None else str(settings.out),
+    }
+
+
+NEEDS_SOURCE = ("injected", "sites")
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The tables for people."""
+    told = str(found["text"]).rstrip()
+    return told if found["out"] is None else f"{told}\n\nwritten: {found['out']}"
+
+
+def as_dict(found: dict[str, Any]) -> dict[str, Any]:
+    """The figures for programs."""
+    return {**found["report"], "out": found["out"]}
+
+
+def _write(path: Path, text: str, found: dict[str, Any]) -> None:
+    whole = json.dumps(found, indent=2, sort_keys=True) + "\n" if path.suffix == ".json" else text
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(whole, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise SpaceError(f"expected a place to write the report, found {error.strerror}, in {path}") from None
