@@ -63,7 +63,7 @@ def test_a_satellite_and_an_angle_that_scores_follow_are_found(rng):
 
 
 def test_rotation_p_is_uniform_for_series_with_a_course(rng):
-    """Two unrelated random walks correlate strongly; rotating one of them allows for that."""
+    """Two unrelated smooth series correlate strongly; rotating one of them allows for that."""
     p_values, naive = [], []
     for _ in range(200):
         a, b = (np.convolve(rng.normal(size=90), np.ones(20), "same")[10:70] for _ in range(2))
