@@ -23,7 +23,9 @@ from numpy.random import Generator
 from pydantic import Field
 
 from sarcast.detectors.alike import alike, centred
-from sarcast.detectors.base import history, scores_of
+from sarcast.detectors.base import history
+from sarcast.detectors.by_fold import from_arrays, score_by_fold, to_arrays
+from sarcast.detectors.cross_fit import date_folds, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
 from sarcast.runtime.settings import Settings
@@ -55,10 +57,9 @@ class PaDiM(Settings):
         features = along(features, matrix)
         values, valid = history(features, split.fit, at_least=3)
         dates = np.flatnonzero(split.fit)
-        fold = np.arange(len(dates)) * min(self.folds, len(dates)) // len(dates)
-        kept = [np.ones(len(dates), bool), *(fold != f for f in range(fold[-1] + 1))]
+        fold = date_folds(len(dates), self.folds)
         return PaDiMScorer(
-            models=tuple(_learn(values[k], valid[k], self, rng) for k in kept),
+            models=tuple(_learn(values[k], valid[k], self, rng) for k in kept_dates(fold)),
             directions=matrix,
             history_ids=tuple(features.times.scene_id[i] for i in dates),
             history_fold=fold,
@@ -105,22 +106,16 @@ class PaDiMScorer:
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
-        features = along(features, self.directions)
-        index = list(range(len(features.times))) if times is None else list(times)
-        values = np.zeros((len(index), *features.grid.shape), np.float32)
-        valid = np.zeros(values.shape, bool)
-        fold = dict(zip(self.history_ids, self.history_fold, strict=True))
-        for k, t in enumerate(index):
-            held = fold.get(features.times.scene_id[t])
-            model = self.models[0 if held is None else 1 + int(held)]
-            seen = features.valid[t].ravel() & model.known
-            found = model.distance(features.values[t].reshape(len(seen), -1), seen)
-            values[k], valid[k] = found.reshape(values[k].shape), seen.reshape(values[k].shape)
-        return scores_of(features, index, values, valid, detector="padim")
+
+        def one(model: Gaussians, date: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            seen = valid & model.known
+            return model.distance(date, seen), seen
+
+        return score_by_fold(self, along(features, self.directions), times, one, detector="padim")
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
-        arrays = {f"{i}.{name}": getattr(m, name) for i, m in enumerate(self.models) for name in _FIELDS}
+        arrays = to_arrays(self.models, _FIELDS)
         arrays |= {"history_fold": self.history_fold.astype(np.int64), "directions": self.directions}
         config = {"detector": "padim", "history_ids": list(self.history_ids)}
         save_model(folder, config=config, arrays=arrays)
@@ -129,11 +124,8 @@ class PaDiMScorer:
     def from_pretrained(cls, folder: Path) -> PaDiMScorer:
         """Load what `save` wrote."""
         config, arrays = load_model(folder)
-        count = 1 + int(arrays["history_fold"].max(initial=0)) + 1
         return cls(
-            models=tuple(
-                Gaussians(**{name: arrays[f"{i}.{name}"] for name in _FIELDS}) for i in range(count)
-            ),
+            models=from_arrays(Gaussians, _FIELDS, arrays),
             directions=arrays["directions"],
             history_ids=tuple(config["history_ids"]),
             history_fold=arrays["history_fold"],

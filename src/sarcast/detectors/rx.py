@@ -19,7 +19,9 @@ from numpy.random import Generator
 from pydantic import Field, model_validator
 
 from sarcast.detectors.alike import alike, centred
-from sarcast.detectors.base import history, scores_of
+from sarcast.detectors.base import history
+from sarcast.detectors.by_fold import from_arrays, score_by_fold, to_arrays
+from sarcast.detectors.cross_fit import date_folds, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
 from sarcast.runtime.settings import Settings
@@ -62,12 +64,10 @@ class RX(Settings):
         features = along(features, matrix)
         values, valid = history(features, split.fit, at_least=3)
         dates = np.flatnonzero(split.fit)
-        fold = np.arange(len(dates)) * min(self.folds, len(dates)) // len(dates)
-        whole = _learn(values, valid, self, rng)
-        left_out = [_learn(values[fold != f], valid[fold != f], self, rng) for f in range(fold[-1] + 1)]
+        fold = date_folds(len(dates), self.folds)
         return RXScorer(
             settings=self,
-            models=(whole, *left_out),
+            models=tuple(_learn(values[k], valid[k], self, rng) for k in kept_dates(fold)),
             directions=matrix,
             history_ids=tuple(features.times.scene_id[i] for i in dates),
             history_fold=fold,
@@ -108,31 +108,21 @@ class RXScorer:
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
-        features = along(features, self.directions)
-        index = list(range(len(features.times))) if times is None else list(times)
-        values = np.zeros((len(index), *features.grid.shape), np.float32)
-        valid = np.zeros(values.shape, bool)
-        fold = dict(zip(self.history_ids, self.history_fold, strict=True))
-        for k, t in enumerate(index):
-            held = fold.get(features.times.scene_id[t])
-            usual = self.models[0 if held is None else 1 + int(held)]
-            values[k], valid[k] = self._one(features, t, usual)
-        return scores_of(features, index, values, valid, detector="rx")
+        features, shape, told = along(features, self.directions), features.grid.shape, self.settings
 
-    def _one(self, features: Features, t: int, usual: Usual) -> tuple[np.ndarray, np.ndarray]:
-        shape = features.grid.shape
-        seen = features.valid[t].ravel() & usual.known
-        z = usual.deviation(features.values[t].reshape(len(seen), -1), seen)
-        if self.settings.background == "global":
-            distance = global_rx(z, seen, shrinkage=self.settings.shrinkage)
-        else:
-            ring = {"window": self.settings.window, "guard": self.settings.guard}
-            distance, seen = local_rx(z, seen, shape, shrinkage=self.settings.shrinkage, **ring)
-        return distance.reshape(shape), seen.reshape(shape)
+        def one(usual: Usual, date: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            seen = valid & usual.known
+            z = usual.deviation(date, seen)
+            if told.background == "global":
+                return global_rx(z, seen, shrinkage=told.shrinkage), seen
+            ring = {"window": told.window, "guard": told.guard}
+            return local_rx(z, seen, shape, shrinkage=told.shrinkage, **ring)
+
+        return score_by_fold(self, features, times, one, detector="rx")
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
-        arrays = {f"{i}.{name}": getattr(m, name) for i, m in enumerate(self.models) for name in _FIELDS}
+        arrays = to_arrays(self.models, _FIELDS)
         arrays |= {"history_fold": self.history_fold.astype(np.int64), "directions": self.directions}
         config = {"detector": "rx", "settings": self.settings.model_dump(mode="json")}
         save_model(folder, config={**config, "history_ids": list(self.history_ids)}, arrays=arrays)
@@ -141,10 +131,9 @@ class RXScorer:
     def from_pretrained(cls, folder: Path) -> RXScorer:
         """Load what `save` wrote."""
         config, arrays = load_model(folder)
-        count = 1 + int(arrays["history_fold"].max(initial=0)) + 1
         return cls(
             settings=RX(**config["settings"]),
-            models=tuple(Usual(**{name: arrays[f"{i}.{name}"] for name in _FIELDS}) for i in range(count)),
+            models=from_arrays(Usual, _FIELDS, arrays),
             history_ids=tuple(config["history_ids"]),
             history_fold=arrays["history_fold"],
             directions=arrays["directions"],

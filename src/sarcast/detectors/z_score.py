@@ -20,7 +20,9 @@ from numpy.random import Generator
 from pydantic import Field
 
 from sarcast.detectors.alike import alike, centred, disagreement
-from sarcast.detectors.base import history, scores_of
+from sarcast.detectors.base import history
+from sarcast.detectors.by_fold import from_arrays, score_by_fold, to_arrays
+from sarcast.detectors.cross_fit import date_folds, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
 from sarcast.runtime.settings import Settings
@@ -57,14 +59,10 @@ class ZScore(Settings):
         features = along(features, matrix)
         values, valid = history(features, split.fit, at_least=3)
         dates = np.flatnonzero(split.fit)
-        fold = np.arange(len(dates)) * min(self.folds, len(dates)) // len(dates)
-        whole = _learn(values, valid, self, features.grid, rng)
-        left_out = [
-            _learn(values[fold != f], valid[fold != f], self, features.grid, rng) for f in range(fold[-1] + 1)
-        ]
+        fold = date_folds(len(dates), self.folds)
         return ZScorer(
             settings=self,
-            models=(whole, *left_out),
+            models=tuple(_learn(values[k], valid[k], self, features.grid, rng) for k in kept_dates(fold)),
             directions=matrix,
             history_ids=tuple(features.times.scene_id[i] for i in dates),
             history_fold=fold,
@@ -111,33 +109,28 @@ class ZScorer:
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
-        features = along(features, self.directions)
-        index = list(range(len(features.times))) if times is None else list(times)
-        values = np.zeros((len(index), *features.grid.shape), np.float32)
-        valid = np.zeros(values.shape, bool)
-        fold = dict(zip(self.history_ids, self.history_fold, strict=True))
-        for k, t in enumerate(index):
-            held = fold.get(features.times.scene_id[t])
-            normal = self.models[0 if held is None else 1 + int(held)]
-            values[k], valid[k] = self._one(features, t, normal)
-        return scores_of(features, index, values, valid, detector="z_score")
+        features, grid = along(features, self.directions), features.grid
 
-    def _one(self, features: Features, t: int, normal: Normal) -> tuple[np.ndarray, np.ndarray]:
-        shape = features.grid.shape
-        seen = features.valid[t].ravel() & normal.known
-        z = normal.standardised(features.values[t].reshape(len(seen), -1), seen, self.settings.today)
+        def one(normal: Normal, date: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            seen = valid & normal.known
+            return self._one(normal, date, seen, grid), seen
+
+        return score_by_fold(self, features, times, one, detector="z_score")
+
+    def _one(self, normal: Normal, date: np.ndarray, seen: np.ndarray, grid: PatchGrid) -> np.ndarray:
+        z = normal.standardised(date, seen, self.settings.today)
         best = self._size(z)
-        for sigma, scale in zip(_scales(self.settings, features.grid.patch), normal.averaged, strict=True):
-            smooth = bilateral(z, seen, shape, sigma=sigma, reach=self.settings.reach) / scale
+        for sigma, scale in zip(_scales(self.settings, grid.patch), normal.averaged, strict=True):
+            smooth = bilateral(z, seen, grid.shape, sigma=sigma, reach=self.settings.reach) / scale
             np.maximum(best, self._size(smooth), out=best)
-        return np.where(seen, best, 0).reshape(shape), seen.reshape(shape)
+        return np.where(seen, best, 0)
 
     def _size(self, z: np.ndarray) -> np.ndarray:
         return np.abs(z).max(-1) if self.settings.norm == "max" else np.sqrt((z**2).mean(-1))
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
-        arrays = {f"{i}.{name}": getattr(m, name) for i, m in enumerate(self.models) for name in _FIELDS}
+        arrays = to_arrays(self.models, _FIELDS)
         arrays |= {"history_fold": self.history_fold.astype(np.int64), "directions": self.directions}
         config = {"detector": "z_score", "settings": self.settings.model_dump(mode="json")}
         save_model(folder, config={**config, "history_ids": list(self.history_ids)}, arrays=arrays)
@@ -146,10 +139,9 @@ class ZScorer:
     def from_pretrained(cls, folder: Path) -> ZScorer:
         """Load what `save` wrote."""
         config, arrays = load_model(folder)
-        count = 1 + int(arrays["history_fold"].max(initial=0)) + 1
         return cls(
             settings=ZScore(**config["settings"]),
-            models=tuple(Normal(**{name: arrays[f"{i}.{name}"] for name in _FIELDS}) for i in range(count)),
+            models=from_arrays(Normal, _FIELDS, arrays),
             history_ids=tuple(config["history_ids"]),
             history_fold=arrays["history_fold"],
             directions=arrays["directions"],
