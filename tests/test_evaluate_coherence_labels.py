@@ -147,11 +147,11 @@ def test_scores_that_only_tell_dates_apart_win_nothing_within(rng):
     changed[1:, :2, :3] = True
     noise = rng.normal(0, 1, shape)
     date_wise = noise + np.array([50.0] + [0] * 7)[:, None, None]
-    found = auc_within_dates(date_wise, np.ones(shape, bool), changed, ~changed, seed=0)
+    found = auc_within_dates(date_wise, np.ones(shape, bool), changed, ~changed, seed=0, draws=100)
     assert found["pooled"].value > 0.7
     assert found["within"].low < 0.5 < found["within"].high
     assert abs(found["centred"].value - 0.5) < 0.05
-    good = auc_within_dates(noise + 4 * changed, np.ones(shape, bool), changed, ~changed, seed=0)
+    good = auc_within_dates(noise + 4 * changed, np.ones(shape, bool), changed, ~changed, seed=0, draws=100)
     assert good["within"].low > 0.95 and good["within"].n == 8
     none = auc_within_dates(noise, np.ones(shape, bool), changed & False, ~changed, seed=0)
     assert set(none.values()) == {None}

@@ -135,8 +135,6 @@ def label_changes(
     """
     if not 0 < changed_p < unchanged_p < 1:
         raise SettingsError(f"need 0 < changed_p < unchanged_p < 1, got {changed_p} and {unchanged_p}")
-    looks = _looks(series) if looks is None else looks
-    floor = float(expected_coherence(0, looks))
     days = dates.astype("datetime64[D]")
     past = series.second <= days[history].max()
     chosen = _pairs_to_judge(series, days, judged, past)
@@ -145,6 +143,7 @@ def label_changes(
             f"expected a pair of maps that ends on a judged date and {FEWEST_PAIRS} of history that last as "
             f"long, found none among {len(series.first)} maps, {int(past.sum())} of them in history"
         )
+    looks = _looks(series) if looks is None else looks
     found = [_judge(series, pair, _alike(series, pair, past), looks) for pair in chosen.values()]
     changed, unchanged, informative, drop = (
         np.stack(part) for part in zip(*(_decide(*one, changed_p, unchanged_p) for one in found), strict=True)
@@ -156,7 +155,7 @@ def label_changes(
         unchanged=unchanged,
         informative=informative,
         drop=drop,
-        floor=floor,
+        floor=float(expected_coherence(0, looks)),
         looks=looks,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from sarcast.errors import SettingsError
+from sarcast.readers.coherence_maps import DEFAULT_NAME
 from sarcast.runtime.artefact import locked, up_to_date, write_json, writing
 from sarcast.runtime.settings import Settings, as_json
 
@@ -38,6 +39,13 @@ class Evaluate(Settings):
     end; truth.parquet in the folder of each run when not given."""
     delay_days: float = Field(default=60.0, ge=0)
     """A detection later than this after the onset of an event does not find it."""
+    coherence: Path | None = None
+    """Folder of coherence maps (GeoTIFF) that judge the run too: a place is changed where its coherence fell
+    against its own history. Never an input to a model."""
+    coherence_name: str = DEFAULT_NAME
+    """Part of a map's name with the two dates of its pair, as strptime writes them."""
+    coherence_looks: float | None = Field(default=None, gt=1)
+    """Independent looks of one estimate in the maps; from their least coherent cells when not given."""
     published: Path | None = None
     """Folder of released scores (scores_SITE.json) and what was published of them (results_complete.json)."""
     out: Path | None = None
@@ -86,6 +94,7 @@ def _kind(settings: Evaluate) -> str:
     if len(given) != 1:
         said = " and ".join(given) or "nothing"
         raise SettingsError(f"expected exactly one thing to judge ({' or '.join(PARTS)}), found {said}")
-    if given[0] != "run" and settings.figures is not None:
-        raise SettingsError(f"expected a run to draw figures of, found {given[0]}")
+    for name in ("figures", "coherence"):
+        if given[0] != "run" and getattr(settings, name) is not None:
+            raise SettingsError(f"expected a run to judge with --{name}, found {given[0]}")
     return given[0]

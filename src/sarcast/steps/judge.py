@@ -12,6 +12,7 @@ import numpy as np
 
 from sarcast.errors import ArtefactError, DataError
 from sarcast.runtime.artefact import content_hash, file_hash, finished
+from sarcast.steps.judge_coherence import by_coherence, map_hashes
 from sarcast.steps.judged import Place, cell_area_m2, judged_cells, places_of, plain
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def folder(settings: Evaluate) -> Path:
 
 
 def inputs(settings: Evaluate) -> dict[str, str]:
-    """Hashes of scores, features, detections, checks and truth."""
+    """Hashes of scores, features, detections, checks, truth and coherence maps."""
     found = {}
     for number, run in enumerate(_runs(settings)):
         stores = [*run.glob("stacks/**/scores.zarr"), *run.glob("stacks/**/features.zarr")]
@@ -53,7 +54,7 @@ def inputs(settings: Evaluate) -> dict[str, str]:
         truth = _truth(settings, run)
         if truth is not None and truth.is_file():
             found[f"{number} truth"] = file_hash(truth)
-    return found
+    return found | map_hashes(settings)
 
 
 def estimates(settings: Evaluate) -> dict[str, Any]:
@@ -72,6 +73,7 @@ def estimates(settings: Evaluate) -> dict[str, Any]:
     told["places"] = _by_place(places, known, settings.seed)
     told["left_out"] = [one for place in places for one in place.left_out]
     told["without_truth"] = [_without_truth(place, settings.seed) for place in places]
+    told["coherence"] = by_coherence(settings, places)
     told["latent"] = [row for place in places for row in _latent(place, settings.seed)]
     return dict(plain(told))
 

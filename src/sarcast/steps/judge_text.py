@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sarcast.steps.judge_coherence import as_text as coherence_text
+
 HEADINGS = ("ROC-AUC", "average precision", "recall at 1 false alarm per 1,000")
 FIGURES = ("roc_auc", "average_precision", "recall")
 
@@ -18,6 +20,7 @@ def told(found: dict[str, Any]) -> str:
         parts.append("no truth: nothing here says that an alarm is right (--truth FILE gives what happened)")
     if len(found["places"]["rows"]) > 1:
         parts.append(_places(found["places"]))
+    parts.append(coherence_text(found["coherence"]))
     parts += [_without_truth(found["without_truth"]), _latent(found["latent"])]
     if found["left_out"]:
         parts.append("not judged: " + "; ".join(found["left_out"]))
