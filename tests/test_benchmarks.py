@@ -12,7 +12,8 @@ from sarcast.detectors.transformer import Transformer
 from sarcast.detectors.z_score import ZScore
 from sarcast.encoders.statistics import Statistics
 from sarcast.sar.simulate import SimulateScene
-from sarcast.values import Split
+from sarcast.train.loop import Training
+from sarcast.values import PatchGrid, Split
 
 SMALL = SimulateScene(
     shape=(192, 192), dates=16, kinds=("lava", "texture"), strength_db=(8.0, 10.0), events=4, dynamics=0.3
@@ -150,17 +151,64 @@ def test_real_bursts_give_a_row_each(shared, tmp_path):
     assert 0 < false_alarms.share(parts, 1e-2, cells=None, dates=1).value < 0.1
 
 
-def test_the_ablation_varies_context_and_encoding_alone_and_starts_with_the_recipes_own():
-    options = {"context": 5, "width": 16, "layers": 1, "heads": 2, "epochs": 1, "directions": 2}
-    rows = ablation.ways(Statistics(), [3, 5], options)
-    assert next(iter(rows)) == "K = 5, sinusoidal" and len(rows) == 6
-    settings = [way.detector for way in rows.values()]
-    assert {(s.context, s.time_encoding) for s in settings} == {
-        (k, e) for k in (3, 5) for e in ("sinusoidal", "ctlpe", "linear")
-    }
-    assert {(s.width, s.layers, s.epochs) for s in settings} == {(16, 1, 1)}
-    some = dict(list(rows.items())[:2])
+OPTIONS = {"context": 5, "width": 16, "layers": 1, "heads": 2, "epochs": 1, "directions": 2}
+
+
+def test_the_ablation_varies_one_choice_at_a_time_and_starts_with_the_one_in_use():
+    rows = ablation.ways(["context", "time_encoding", "pooling"], detector=ZScore(), options=OPTIONS)
+    assert next(iter(rows)) == ("context", "K = 5")
+    assert [value for axis, value in rows if axis == "time_encoding"] == ["sinusoidal", "ctlpe", "linear"]
+    for (axis, value), way in rows.items():
+        if axis == "pooling":
+            assert way.encoder.pool == value and way.detector == ZScore()
+        else:
+            assert (way.detector.width, way.detector.layers, way.detector.epochs) == (16, 1, 1)
+            assert f"K = {way.detector.context}" == value or way.detector.context == 5
+    both = ablation.ways(["context", "cell"], detector=ZScore(), options=OPTIONS, cross=True)
+    crossed = [value for axis, value in both if axis == "context x time_encoding"]
+    assert len(set(crossed)) == 12 and crossed[0] == "K = 5, sinusoidal"
+    assert len(both) == 12 + len(ablation.CELLS)
+
+
+def test_the_ablation_judges_cells_of_any_size_on_the_smallest():
     small = SMALL.model_copy(update={"shape": (128, 128), "dates": 14})
-    judged = [events.judge(small, some, seed=seed) for seed in (0, 1)]
-    table = ablation.table(judged, features="mean", settings=small, seeds=[0, 1], draws=10)
-    assert all(f"| {name} |" in table for name in some) and "Skill of the forecaster" in table
+    wide, narrow = (events.Way(encoder=Statistics(patch=side), detector=ZScore()) for side in (16, 8))
+    rows = {("cell", "16 px"): wide, ("cell", "8 px"): narrow, ("again", "16 px"): wide}
+    scenes = [ablation.judge(small, rows, seed=seed) for seed in (0, 1)]
+    found = scenes[0].judged.surprise
+    np.testing.assert_array_equal(found["cell = 16 px"], found["again = 16 px"])
+    assert len(np.unique(found["cell = 8 px"])) > 2 * len(np.unique(found["cell = 16 px"]))
+    table = ablation.table(scenes, settings=small, seeds=[0, 1], draws=10)
+    lines = [line for line in table.splitlines() if line.startswith("| cell") or line.startswith("| again")]
+    assert [line.count("–") for line in lines] == [1, 0, 1]
+
+
+def test_a_fine_cell_has_the_value_of_the_cell_its_centre_is_in():
+    image = (40, 40)
+    wide, fine = (PatchGrid(image=image, patch=side, stride=side) for side in (16, 8))
+    values = np.arange(9.0).reshape(1, 3, 3)
+    got = ablation.on(values, wide, fine)
+    assert got.shape == (1, 5, 5)
+    np.testing.assert_array_equal(got[0], values[0][np.ix_([0, 0, 1, 1, 2], [0, 0, 1, 1, 2])])
+    np.testing.assert_array_equal(ablation.on(values, wide, wide), values)
+
+
+@pytest.mark.slow
+def test_the_ablation_trains_for_each_target_and_prints_skill():
+    small = SMALL.model_copy(update={"shape": (128, 128), "dates": 14})
+    quick = Training(epochs=1, steps=2, batch=2, device="cpu")
+    rows = {
+        ("target", name): events.Way(
+            encoder=ablation.Trained(target=target, seed=0, training=quick), detector=ZScore()
+        )
+        for name, target in (("gradients", "gradients"), ("pixels", "pixels"), ("none", None))
+    }
+    own = ablation.ways(["context"], detector=ZScore(), options={**OPTIONS, "context": 3})
+    rows[next(iter(own))] = next(iter(own.values()))
+    scene = ablation.judge(small, rows, seed=0)
+    some = [scene.judged.surprise[f"target = {name}"] for name in ("gradients", "pixels", "none")]
+    assert not np.array_equal(some[0], some[1]) and not np.array_equal(some[0], some[2])
+    (line,) = [
+        x for x in ablation.table([scene], settings=small, seeds=[0], draws=5).splitlines() if "| K" in x
+    ]
+    assert line.split("|")[7].strip()[0] in "+-"
