@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from sarcast.decide.calibrate import learn_null
 from sarcast.decide.events import STATUS, cell_status, find_events
+from sarcast.decide.nulls import Tail
 from sarcast.decide.rules import Rules
 from sarcast.decide.threshold import Threshold, set_threshold
 from sarcast.errors import ShapeError
@@ -333,11 +334,12 @@ def test_cell_status_against_a_slow_reference(rng, confirm, patience):
 
 def test_thresholds_by_false_alarms_and_by_percentile(rng):
     null = learn_null(rng.normal(size=5000))
-    limits = set_threshold(Rules(false_alarms=0.01, high=0.1), null, rng.normal(size=100))
+    one = scores_of(rng.normal(size=(100, 10, 10)))
+    limits = set_threshold(Rules(false_alarms=0.01, high=0.1), Tail(pooled=null), one)
     assert null.p_value(np.array([limits.low, limits.high])) == pytest.approx([0.01, 0.001])
     assert (limits.p_low, limits.p_high) == pytest.approx((0.01, 0.001))
-    seen = rng.normal(size=10_000)
-    paper = set_threshold(Rules(rule="percentile", percentile=80), null, seen)
+    seen = one.values
+    paper = set_threshold(Rules(rule="percentile", percentile=80), Tail(pooled=null), one)
     assert (seen >= paper.low).mean() == pytest.approx(0.2, abs=1e-3)
     assert (seen >= paper.high).mean() == pytest.approx(0.02, abs=1e-3)
     assert paper.p_low == pytest.approx(0.2, abs=0.03)

@@ -19,6 +19,7 @@ from sarcast.cli import main
 from sarcast.runtime.artefact import MANIFEST, RUN, finished, verify
 from sarcast.sar.simulate import SimulateScene
 from sarcast.stack.cells import read_scores
+from sarcast.steps.learn import split_of
 from sarcast.steps.products import read_labels
 from sarcast.steps.run import Run, run
 from sarcast.steps.simulate import Simulate, simulate
@@ -184,10 +185,11 @@ def test_p_values_and_changes_fit_the_scores(made):
     assert scores.p_value is not None and scores.change_db is not None
     assert ((scores.p_value > 0) & (scores.p_value <= 1)).all()
     assert (scores.p_value[~scores.valid] == 1).all() and (scores.values[~scores.valid] == 0).all()
-    for t in range(len(scores.times)):
-        seen = scores.valid[t]
-        order = np.argsort(scores.values[t][seen])
-        assert (np.diff(scores.p_value[t][seen][order]) <= 1e-6).all()
+    judge = split_of(scores.times, stack_of(made.out))[0].judge
+    for row, col in np.ndindex(scores.grid.shape):
+        seen = judge & scores.valid[:, row, col]
+        order = np.argsort(scores.values[seen, row, col])
+        assert (np.diff(scores.p_value[seen, row, col][order]) <= 1e-6).all()
 
 
 def test_every_artefact_reads_with_its_own_tool_without_warnings(made):

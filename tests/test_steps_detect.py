@@ -100,3 +100,51 @@ def test_no_events_are_a_table_too(out):
 def test_nothing_is_left_in_the_way(out):
     detect(Detect(scores=out, false_alarms=0.03))
     assert [p.name for p in out.glob(".*")] == [".lock"]
+
+
+def recalibrated(out: Path, **told) -> None:
+    score(Score(features=folder(out) / "features.zarr", **told))
+
+
+@pytest.mark.parametrize("how", ["tail", "pooled", "cell", "conformal"])
+def test_every_way_to_p_values_goes_through_to_the_report(out, how):
+    import numpy as np
+
+    from sarcast.stack.cells import read_scores
+    from sarcast.steps.learn import load
+    from sarcast.steps.publish import Publish, publish, read_run
+
+    recalibrated(out, calibration=how)
+    scores = read_scores(folder(out) / "scores.zarr")
+    _, calibration = load(folder(out) / "detector")
+    held = np.isin(scores.times.scene_id, calibration.history_ids)
+    again = calibration.null.p_values(scores.values, scores.valid, held)
+    np.testing.assert_array_equal(again.astype(np.float32), scores.p_value)
+    detect(Detect(scores=out, false_alarms=0.01))
+    limit = json.loads((folder(out) / "threshold.json").read_text())
+    assert (limit["score"] is None) == (how != "tail")
+    (material,) = read_run(out)
+    low, _ = material.threshold.alarms(scores)
+    expected = scores.valid & (scores.p_value <= 0.01)
+    assert (low == expected).mean() > 0.999
+    assert (material.status[material.judged] > 0).any() == low[material.judged].any()
+    assert (publish(Publish(run=out)) / "report.html").is_file()
+
+
+def test_discoveries_and_a_rate_by_area_say_what_was_used(out):
+    from sarcast.steps.publish import Publish, publish, read_run
+
+    detect(Detect(scores=out, rule="discoveries", fdr=0.3))
+    limit = json.loads((folder(out) / "threshold.json").read_text())
+    assert limit["fdr"] == 0.3 and limit["score"] is None and len(limit["by_date"]) == 14
+    (material,) = read_run(out)
+    low, _ = material.threshold.alarms(material.scores)
+    assert set(gpd.read_parquet(out / "detections.parquet").first_seen.dt.tz_localize(None)) <= set(
+        material.scores.times.time[low.any((1, 2))]
+    )
+    assert "expected to be there by chance" in (publish(Publish(run=out)) / "report.html").read_text()
+    detect(Detect(scores=out, false_alarms_per_km2_month=0.5))
+    limit = json.loads((folder(out) / "threshold.json").read_text())
+    share = 0.5 * limit["cell_km2"] / limit["acquisitions_per_month"]
+    assert limit["false_alarms"] == limit["p_value"] == pytest.approx(share)
+    assert "0.5 alarmed cells a square kilometre" in (publish(Publish(run=out)) / "report.html").read_text()

@@ -297,6 +297,10 @@ class Scores:
     """float32 (time, row, col) in (0, 1], where calibrated; 1 where not valid."""
     change_db: np.ndarray | None = None
     """float32 (time, row, col): mean level now minus history's, less the scene-wide part, dB."""
+    frame_score: np.ndarray | None = None
+    """float32 (time,): how far the middle of the frame lies from history, standard deviations of a cell."""
+    frame_p_value: np.ndarray | None = None
+    """float32 (time,) in (0, 1]: chance of a frame score at least as high; None with little history."""
 
     def __post_init__(self) -> None:
         t, row, col = self.values.shape
@@ -310,6 +314,10 @@ class Scores:
             other = getattr(self, name)
             if other is not None and other.shape != (t, row, col):
                 raise ShapeError(f"Scores.{name} must be {(t, row, col)}, found {other.shape}")
+        for name in ("frame_score", "frame_p_value"):
+            other = getattr(self, name)
+            if other is not None and other.shape != (t,):
+                raise ShapeError(f"Scores.{name} must be {(t,)}, found {other.shape}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -55,10 +55,10 @@ def find_events(
     if scores.p_value is None:
         raise ShapeError("expected calibrated scores, found no p_value")
     dates = np.flatnonzero(judged & usable)
-    low = scores.valid & (scores.values >= threshold.low)
+    low, high = threshold.alarms(scores)
     tracks = _track(low, scores.valid, dates, settings.patience)
     kept = [t for t in tracks if len(t.cells) >= settings.min_cells]
-    events = [_event(t, scores, threshold, settings) for t in kept]
+    events = [_event(t, scores, high, settings) for t in kept]
     events.sort(key=lambda e: (e.first_seen, e.event_id))
     crs = scores.geobox.crs
     return Detections(events=tuple(events), crs=crs.to_wkt() if crs is not None else "")
@@ -140,10 +140,9 @@ def _track(alarms: np.ndarray, valid: np.ndarray, dates: np.ndarray, patience: i
         since = int(dates[max(0, k - patience)])
         live = [track for track in live if track.quiet < patience]
         labels, n = ndimage.label(alarms[t], structure=_NEIGHBOURS)
-        for name in range(1, n + 1):
-            cells = np.flatnonzero(labels.ravel() == name)
+        for cells in _groups(labels.ravel(), n):
             near = _grown(cells, shape)
-            touched = [track for track in live if near[track.recent(since)].any()]
+            touched = [track for track in live if np.isin(track.recent(since), near).any()]
             track = _joined(touched, every, live)
             track.dates[int(t)] = np.union1d(track.dates.get(int(t), np.zeros(0, int)), cells)
         for track in live:
@@ -152,10 +151,19 @@ def _track(alarms: np.ndarray, valid: np.ndarray, dates: np.ndarray, patience: i
     return every
 
 
+def _groups(labels: np.ndarray, n: int) -> list[np.ndarray]:
+    """Flat indices of each label from 1 to n, ascending."""
+    some = np.flatnonzero(labels)
+    order = some[np.argsort(labels[some], kind="stable")]
+    return np.split(order, np.cumsum(np.bincount(labels[some], minlength=n + 1)[1:-1])) if n else []
+
+
 def _grown(cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    mask = np.zeros(shape, bool)
-    mask.ravel()[cells] = True
-    return np.asarray(ndimage.binary_dilation(mask, _NEIGHBOURS)).ravel()
+    """Flat indices of the cells and their eight neighbours."""
+    row, col = (part[:, None, None] for part in np.unravel_index(cells, shape))
+    row, col = np.broadcast_arrays(row + np.arange(-1, 2)[:, None], col + np.arange(-1, 2))
+    inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
+    return np.unique(row[inside] * shape[1] + col[inside])
 
 
 def _joined(touched: Sequence[_Track], every: list[_Track], live: list[_Track]) -> _Track:
@@ -174,7 +182,7 @@ def _joined(touched: Sequence[_Track], every: list[_Track], live: list[_Track]) 
     return first
 
 
-def _event(track: _Track, scores: Scores, threshold: Threshold, settings: Rules) -> Event:
+def _event(track: _Track, scores: Scores, high: np.ndarray, settings: Rules) -> Event:
     times = sorted(track.dates)
     cells = track.cells
     flat = scores.values.reshape(len(scores.times), -1)
@@ -182,6 +190,7 @@ def _event(track: _Track, scores: Scores, threshold: Threshold, settings: Rules)
     peak, peak_time = max(peaks, key=lambda pair: (pair[0], -pair[1]))
     assert scores.p_value is not None
     p = min(float(scores.p_value.reshape(flat.shape)[t, c].min()) for t, c in track.dates.items())
+    strong = any(high[t].ravel()[c].any() for t, c in track.dates.items())
     change = _change(track, scores)
     time = scores.times.time
     geometry, area = _outline(cells, scores)
@@ -191,7 +200,7 @@ def _event(track: _Track, scores: Scores, threshold: Threshold, settings: Rules)
         first_seen=time[times[0]],
         confirmed=time[times[settings.confirm - 1]] if len(times) >= settings.confirm else None,
         last_seen=time[times[-1]],
-        status=_status(track, peak >= threshold.high, settings),
+        status=_status(track, strong, settings),
         observations=len(times),
         peak_time=time[peak_time],
         peak_score=peak,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarcast.decide.events import cell_status
+from sarcast.decide.threshold import Threshold as Limits
 from sarcast.errors import ArtefactError, ShapeError
 from sarcast.values import Event, Scores, Stack
 
@@ -36,6 +37,14 @@ class Threshold:
     """Alarmed dates that confirm."""
     patience: int = 2
     """Usable dates without alarm that finish."""
+    p_value_high: float = 0.0
+    """The p-value at or under which an alarm is high, where there is no score for it."""
+    by_date: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """scene_id -> p-values at or under which a cell is alarmed, and high, where dates differ."""
+    fdr: float | None = None
+    """Share of a date's alarmed cells that may be false, where that was the rule."""
+    per_km2_month: float | None = None
+    """Alarmed cells a square kilometre and month, where that was asked for."""
 
     @classmethod
     def of(cls, found: Mapping[str, Any], where: str) -> Threshold:
@@ -45,19 +54,35 @@ class Threshold:
             ArtefactError: A field is missing or not a number.
         """
         try:
-            score = found.get("score")
             return cls(
                 p_value=float(found["p_value"]),
-                score=None if score is None else float(score),
+                score=_optional(found.get("score")),
                 false_alarms=float(found["false_alarms"]),
                 judged_from=instant(found["judged_from"]),
                 rule=str(found.get("rule", "")),
-                score_high=None if found.get("score_high") is None else float(found["score_high"]),
+                score_high=_optional(found.get("score_high")),
                 confirm=int(found.get("confirm", 3)),
                 patience=int(found.get("patience", 2)),
+                p_value_high=float(found.get("p_value_high", 0.0)),
+                by_date={str(s): (float(a), float(b)) for s, (a, b) in found.get("by_date", {}).items()},
+                fdr=_optional(found.get("fdr")),
+                per_km2_month=_optional(found.get("false_alarms_per_km2_month")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"expected a threshold, found a bad or missing {error}, in {where}") from None
+
+    def alarms(self, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+        """Bool (time, row, col) twice: alarms, and strong alarms."""
+        high = np.inf if self.score is not None and self.score_high is None else self.score_high
+        dates = tuple(self.by_date.get(scene, (0.0, 0.0)) for scene in scores.times.scene_id)
+        limits = Limits(
+            low=self.score,
+            high=high if self.score is not None else None,
+            p_low=self.p_value,
+            p_high=self.p_value_high,
+            by_date=dates if self.by_date else None,
+        )
+        return limits.alarms(scores)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,11 +141,10 @@ class Material:
         """uint8 (time, row, col) over `scores.times`: DIST-ALERT codes as each date knew them."""
         scores, known = self.scores, self.threshold
         usable = dict(zip(self.stack.times.scene_id, self.usable, strict=True))
-        low = known.score if known.score is not None else np.inf
-        high = known.score_high if known.score_high is not None else np.inf
+        low, high = known.alarms(scores)
         return cell_status(
-            scores.values >= low,
-            scores.values >= high,
+            low,
+            high,
             scores.valid,
             judged=self.judged,
             usable=np.array([usable[scene] for scene in scores.times.scene_id], bool),
@@ -138,6 +162,10 @@ class Material:
         """Ground area of one stride by one stride."""
         resolution = self.stack.geobox.resolution
         return abs(resolution.x * resolution.y) * self.scores.grid.stride**2
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def pixel_outline(geometry: Any, geobox: GeoBox) -> Any:

@@ -84,6 +84,7 @@ def _chance(materials: Sequence[Material]) -> str:
     if not rates:
         return "There is no stack to judge."
     asked = " and ".join(percent(rate) for rate in rates)
+    discoveries = sorted({m.threshold.fdr for m in materials if m.threshold.fdr is not None})
     expected, cells, over, judged = 0.0, 0.0, 0, 0
     for material in materials:
         scores = material.scores
@@ -93,13 +94,18 @@ def _chance(materials: Sequence[Material]) -> str:
         cells += seen / dates
         expected += material.threshold.false_alarms * seen / dates
         if scores.p_value is not None:
-            over += int((scores.valid[at] & (scores.p_value[at] <= material.threshold.p_value)).sum())
+            over += int(material.threshold.alarms(scores)[0][at].sum())
             judged += seen
     each = "a date" if len(materials) == 1 else "a date, all stacks together"
     text = (
         f"The threshold lets {asked} of unchanged cells through: by chance alone about "
         f"<b>{expected:.2g}</b> of {cells:,.0f} cells {each}, however quiet the place."
     )
+    if discoveries:
+        share = " and ".join(percent(rate) for rate in discoveries)
+        text = f"Of each date's cells over the threshold, {share} or less are expected to be there by chance."
+    for rate in sorted({r for r in (m.threshold.per_km2_month for m in materials) if r is not None}):
+        text += f" That is the {rate:g} alarmed cells a square kilometre and month asked for."
     if judged:
         text += f" Found over it: {percent(over / judged)}."
     return text

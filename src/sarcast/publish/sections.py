@@ -23,6 +23,7 @@ from sarcast.publish.words import (
     date_notes,
     days,
     event_title,
+    frame_notes,
     html,
     probability,
     quality_notes,
@@ -77,7 +78,8 @@ def event_strength(material: Material, event: Event) -> tuple[list[float | None]
     inside = cells_in(event.geometry, scores)
     if scores.p_value is not None:
         values = strength(scores.p_value[:, inside])
-        limit: float | None = float(strength(material.threshold.p_value))
+        one = material.threshold.p_value if not material.threshold.by_date else 0.0
+        limit: float | None = float(strength(one)) if one > 0 else None
         unit = "anomaly strength, −log₁₀ p"
     else:
         values, limit, unit = scores.values[:, inside], material.threshold.score, "raw score"
@@ -250,7 +252,7 @@ def _calendar(material: Material) -> str:
     marks = []
     for i, (time, scene) in enumerate(zip(stack.times.time, stack.times.scene_id, strict=True)):
         past = bool(time < material.threshold.judged_from)
-        notes = date_notes(material.dates.get(scene, {}), history=past)
+        notes = [*date_notes(material.dates.get(scene, {}), history=past), *frame_notes(material, scene)]
         title = f"{day(time)}, {stack.times.platform[i]}, {scene}" + "".join(f"\n{note}" for note in notes)
         marks.append(
             Mark(

@@ -17,6 +17,8 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _EXPLAINED = ("shift", "gain", "coverage")
 _STEP = "gain step "
 """Flags that sentences of their own say better."""
+_UNUSUAL = 0.01
+"""p-value from which on a frame is unusual."""
 _SMALL_DB = 0.25
 """Smaller corrections of level are not worth a sentence."""
 
@@ -106,6 +108,7 @@ def quality_notes(material: Material) -> list[tuple[str, str]]:
         entry = material.dates.get(scene)
         past = bool(time < material.threshold.judged_from)
         found += [(day(time), text) for text in date_notes(entry or {}, history=past)]
+        found += [(day(time), text) for text in frame_notes(material, scene)]
     found += [("", text) for text in _unmeasured(material)]
     found += [("", str(text)) for text in material.quality.get("notes", [])]
     return found
@@ -121,6 +124,21 @@ def date_notes(entry: Mapping[str, Any], *, history: bool) -> list[str]:
         parts = [*(parts or ["the acquisition failed its checks"])]
         parts[-1] += "; nothing is learned from it" if history else "; no events are raised"
     return ["; ".join(parts)] if parts else []
+
+
+def frame_notes(material: Material, scene: str) -> list[str]:
+    """One sentence where a judged date's whole frame is unusual, none elsewhere."""
+    scores = material.scores
+    if scores.frame_score is None or scores.frame_p_value is None or scene not in scores.times.scene_id:
+        return []
+    t = scores.times.scene_id.index(scene)
+    p, score = float(scores.frame_p_value[t]), float(scores.frame_score[t])
+    if not material.judged[t] or p > _UNUSUAL:
+        return []
+    return [
+        f"the whole frame is unusual: its scores lie {score:.1f} standard deviations above history's "
+        f"(p {probability(p)}); rain, snow or another instrument does that, an event does not"
+    ]
 
 
 def _gain_words(entry: Mapping[str, Any]) -> list[str]:

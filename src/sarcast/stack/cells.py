@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
 _SIDE = 256
+_OF_SCORES = ("p_value", "change_db", "frame_score", "frame_p_value")
+"""What scores may have besides."""
 
 
 def write_features(path: Path, features: Features) -> None:
@@ -44,15 +46,18 @@ def read_features(path: Path) -> Features:
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """Write scores.zarr: `score`, `valid` and, where known, `p_value` and `change_db` (time, row, col)."""
+    """Write scores.zarr: `score`, `valid` and, where known, `p_value` and `change_db` (time, row, col).
+
+    Where known, `frame_score` and `frame_p_value` (time) too.
+    """
     group = _create(path, scores.times, scores.grid, scores.geobox)
     dims = ("time", "row", "col")
     _array(group, "score", scores.values.astype(np.float32, copy=False), dims)
     _array(group, "valid", scores.valid, dims)
-    if scores.p_value is not None:
-        _array(group, "p_value", scores.p_value.astype(np.float32, copy=False), dims)
-    if scores.change_db is not None:
-        _array(group, "change_db", scores.change_db.astype(np.float32, copy=False), dims)
+    for name in _OF_SCORES:
+        values = getattr(scores, name)
+        if values is not None:
+            _array(group, name, values.astype(np.float32, copy=False), dims[: values.ndim])
     group.attrs.update({"detector": scores.detector, "encoder": scores.encoder, "stack": scores.stack})
     _consolidate(path)
 
@@ -67,11 +72,10 @@ def read_scores(path: Path) -> Scores:
     return Scores(
         values=group["score"][:],
         valid=group["valid"][:],
-        p_value=group["p_value"][:] if "p_value" in group else None,
-        change_db=group["change_db"][:] if "change_db" in group else None,
         detector=str(group.attrs["detector"]),
         encoder=str(group.attrs["encoder"]),
         stack=str(group.attrs["stack"]),
+        **_besides(group),
         **_common(group),
     )
 
@@ -82,6 +86,10 @@ def cell_centres(grid: PatchGrid, geobox: GeoBox) -> tuple[np.ndarray, np.ndarra
     y = transform.f + transform.e * (grid.tops + grid.patch / 2)
     x = transform.c + transform.a * (grid.lefts + grid.patch / 2)
     return y, x
+
+
+def _besides(group: Any) -> dict[str, Any]:
+    return {name: group[name][:] if name in group else None for name in _OF_SCORES}
 
 
 def _create(path: Path, times: Times, grid: PatchGrid, geobox: GeoBox) -> Any:

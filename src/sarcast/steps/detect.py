@@ -25,7 +25,7 @@ from sarcast.runtime.artefact import (
 from sarcast.runtime.settings import as_json
 
 if TYPE_CHECKING:
-    from sarcast.values import Detections
+    from sarcast.values import Detections, Scores
 
 PARQUET, GEOJSON, THRESHOLD = "detections.parquet", "detections.geojson", "threshold.json"
 _SCRATCH = ".detections-"
@@ -82,7 +82,8 @@ def _one(path: Path, settings: Detect, told: dict[str, Any]) -> Detections:
     from sarcast.decide.events import find_events
     from sarcast.decide.threshold import set_threshold
     from sarcast.stack.cells import read_scores
-    from sarcast.steps.learn import load, split_of
+    from sarcast.steps.calibrated import read_calibration
+    from sarcast.steps.learn import split_of
 
     scores = read_scores(path)
     model = path.parent / "detector"
@@ -94,24 +95,41 @@ def _one(path: Path, settings: Detect, told: dict[str, Any]) -> Detections:
         raise ArtefactError(
             f"expected scores by the detector/ beside them, found scores by another one, in {path.parent}"
         )
-    _, null = load(model)
     split, usable = split_of(scores.times, path.parent)
-    threshold = set_threshold(settings, null, scores.values[scores.valid])
+    rules, rate = _rules(settings, scores, split.fit)
+    threshold = set_threshold(rules, read_calibration(model).null, scores)
     first = scores.times.time[split.judge][0]
     record = {
         "p_value": threshold.p_low,
         "p_value_high": threshold.p_high,
         "score": threshold.low,
         "score_high": threshold.high,
-        "false_alarms": settings.false_alarms,
+        "false_alarms": rules.false_alarms,
         "judged_from": f"{np.datetime_as_string(first, unit='ns')}Z",
         "rule": settings.rule,
         "confirm": settings.confirm,
         "patience": settings.patience,
+        **rate,
     }
+    if threshold.by_date is not None:
+        record |= {"fdr": settings.fdr, "dependence": settings.dependence}
+        record["by_date"] = dict(zip(scores.times.scene_id, threshold.by_date, strict=True))
     with writing(path.parent / THRESHOLD, settings=told, inputs={"scores": content_hash(path)}) as partial:
         write_json(partial, record)
     return find_events(scores, threshold, judged=split.judge, usable=usable, settings=settings)
+
+
+def _rules(settings: Rules, scores: Scores, history: np.ndarray) -> tuple[Rules, dict[str, Any]]:
+    """The rules with a rate by area and month as a share of cells, and what to record of it."""
+    from sarcast.decide.threshold import rate_of
+
+    wanted = settings.false_alarms_per_km2_month
+    if wanted is None or settings.rule != "false_alarms":
+        return settings, {}
+    rate = rate_of(wanted, scores=scores, history=history)
+    rules = settings.model_copy(update={"false_alarms": rate.false_alarms})
+    told = {"cell_km2": rate.cell_km2, "acquisitions_per_month": rate.acquisitions_per_month}
+    return rules, {"false_alarms_per_km2_month": wanted, **told}
 
 
 def _write(

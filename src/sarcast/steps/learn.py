@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sarcast.decide.calibrate import Null, learn_null
+from sarcast.decide.calibration import Calibration, calibrate
+from sarcast.decide.nulls import How
 from sarcast.detectors import DETECTORS, SCORERS
 from sarcast.errors import ArtefactError
-from sarcast.runtime.artefact import locked, recover, require, up_to_date, write_json, writing
+from sarcast.runtime.artefact import locked, recover, require, up_to_date, writing
 from sarcast.runtime.model import CONFIG
 from sarcast.runtime.settings import as_json, build
+from sarcast.steps.calibrated import read_calibration, write_calibration
 from sarcast.steps.dates import date_hashes
 
 if TYPE_CHECKING:
     from sarcast.values import Split, Times
 
-CALIBRATION = "calibration.json"
 
-
-def learn(features_path: Path, target: Path, *, detector: str, options: dict[str, Any], seed: int) -> Path:
+def learn(
+    features_path: Path,
+    target: Path,
+    *,
+    detector: str,
+    options: dict[str, Any],
+    seed: int,
+    calibration: How = "cell",
+    local: bool | None = None,
+) -> Path:
     """Write the fitted detector and its calibration; nothing is done when history is as it was.
+
+    Args:
+        features_path: features.zarr.
+        target: Folder to write.
+        detector: Its name.
+        options: Its settings.
+        seed: Of the random generator.
+        calibration: How p-values come about.
+        local: Take off what the whole frame did; None asks the detector whether it centres on alike cells.
 
     Raises:
         ArtefactError: The features are missing or unfinished.
@@ -36,7 +53,14 @@ def learn(features_path: Path, target: Path, *, detector: str, options: dict[str
     features = read_features(features_path)
     split, _ = split_of(features.times, features_path.parent)
     chosen = build(DETECTORS[detector], options, where=f"detector {detector}")
-    told = {"detector": detector, "options": as_json(chosen), "seed": seed}
+    beside = getattr(chosen, "neighbours", 0) == 0 if local is None else local
+    told = {
+        "detector": detector,
+        "options": as_json(chosen),
+        "seed": seed,
+        "calibration": calibration,
+        "local": beside,
+    }
     hashes = date_hashes(features_path, features.times.scene_id, ("feature", "valid"))
     inputs = {
         scene: hashes[scene] if fit else f"{hashes[scene]} not learned from"
@@ -49,14 +73,14 @@ def learn(features_path: Path, target: Path, *, detector: str, options: dict[str
         recover(target)
         scorer = chosen.fit(features, split, rng=np.random.default_rng(seed))
         history = scorer.score(features, [int(t) for t in np.flatnonzero(split.fit)])
-        null = learn_null(history.values[history.valid])
+        found = calibrate(history, how=calibration, local=beside)
         with writing(target, settings=told, inputs=inputs, seed=seed) as partial:
             scorer.save(partial)
-            _write_null(partial / CALIBRATION, null)
+            write_calibration(partial, found)
     return target
 
 
-def load(folder: Path) -> tuple[Any, Null]:
+def load(folder: Path) -> tuple[Any, Calibration]:
     """A fitted detector and its calibration.
 
     Raises:
@@ -65,13 +89,11 @@ def load(folder: Path) -> tuple[Any, Null]:
     require(folder)
     try:
         name = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["detector"]
-        found = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise ArtefactError(
             f"expected a fitted detector, found a bad or missing {error}, in {folder}"
         ) from None
-    null = Null(**{**found, "quantiles": np.array(found["quantiles"]), "levels": np.array(found["levels"])})
-    return SCORERS[name].from_pretrained(folder), null
+    return SCORERS[name].from_pretrained(folder), read_calibration(folder)
 
 
 def split_of(times: Times, folder: Path) -> tuple[Split, np.ndarray]:
@@ -92,8 +114,3 @@ def split_of(times: Times, folder: Path) -> tuple[Split, np.ndarray]:
         told = {one["scene_id"]: bool(one["usable"]) for one in quality["dates"]}
         usable = np.array([told.get(scene, True) for scene in times.scene_id])
     return split_history(times.time, usable, cutoff=cutoff, gap_days=gap_days), usable
-
-
-def _write_null(path: Path, null: Null) -> None:
-    found = asdict(null)
-    write_json(path, {**found, "quantiles": null.quantiles.tolist(), "levels": null.levels.tolist()})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from sarcast.decide.nulls import How
 from sarcast.detectors import DETECTORS
 from sarcast.errors import SettingsError
 from sarcast.runtime.artefact import (
@@ -26,7 +27,7 @@ from sarcast.steps.dates import date_hashes
 from sarcast.steps.learn import learn, load, split_of
 
 if TYPE_CHECKING:
-    from sarcast.decide.calibrate import Null
+    from sarcast.decide.calibration import Calibration
     from sarcast.values import Features, Scores
 
 NAME = "scores.zarr"
@@ -44,6 +45,13 @@ class Score(Settings):
     """Name of a detector (docs/concepts.md lists them), fitted now unless it was; or the folder of one."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the detector to fit, e.g. --options.neighbours 40."""
+    calibration: How = "cell"
+    """From scores to p-values. cell: each cell's scores made comparable by its own history, then as tail;
+    tail: all cells together, with a fitted tail; pooled and conformal: shares of history's scores, of all
+    cells and of those about as noisy."""
+    local: bool | None = None
+    """Take off each score what its whole frame did (the frame's own score is written beside). When not given,
+    done where the detector does not centre on alike cells."""
     seed: int = 0
     """Of the random generator."""
 
@@ -69,9 +77,9 @@ def score(settings: Score) -> Path:
         return target
     with locked(target.parent):
         recover(target)
-        scorer, null = load(model)
+        scorer, calibration = load(model)
         kept = _kept(target, told, features, inputs)
-        scores = _scored(scorer, null, features, kept)
+        scores = _scored(scorer, calibration, features, kept)
         scores = replace(scores, change_db=_change_db(features, settings.features.parent))
         with writing(target, settings=told, inputs=inputs, seed=settings.seed) as partial:
             write_scores(partial, scores)
@@ -96,6 +104,8 @@ def _model(settings: Score, folder: Path) -> Path:
         detector=settings.detector,
         options=settings.options,
         seed=settings.seed,
+        calibration=settings.calibration,
+        local=settings.local,
     )
 
 
@@ -118,30 +128,24 @@ def _kept(target: Path, told: dict[str, Any], features: Features, inputs: dict[s
     if not same or earlier.geobox != features.geobox or earlier.p_value is None:
         return None
     first = np.arange(same)
-    return replace(
-        earlier,
-        values=earlier.values[first],
-        valid=earlier.valid[first],
-        times=earlier.times.take(first),
-        p_value=earlier.p_value[first],
-        change_db=None,
-    )
+    kept: dict[str, Any] = {name: None if a is None else a[first] for name, a in _arrays(earlier).items()}
+    return replace(earlier, times=earlier.times.take(first), change_db=None, **kept)
 
 
-def _scored(scorer: Any, null: Null, features: Features, kept: Scores | None) -> Scores:
+def _scored(scorer: Any, calibration: Calibration, features: Features, kept: Scores | None) -> Scores:
     start = 0 if kept is None else len(kept.times)
-    fresh: Scores = scorer.score(features, list(range(start, len(features.times))))
-    p_value = np.where(fresh.valid, null.p_value(fresh.values), 1).astype(np.float32)
-    fresh = replace(fresh, p_value=p_value)
-    if kept is None or kept.p_value is None:
+    fresh = calibration.read(scorer.score(features, list(range(start, len(features.times)))))
+    if kept is None:
         return fresh
-    return replace(
-        fresh,
-        values=np.concatenate([kept.values, fresh.values]),
-        valid=np.concatenate([kept.valid, fresh.valid]),
-        times=features.times,
-        p_value=np.concatenate([kept.p_value, p_value]),
-    )
+    before, now = _arrays(kept), _arrays(fresh)
+    whole: dict[str, Any] = {n: None if a is None else np.concatenate([before[n], a]) for n, a in now.items()}
+    return replace(fresh, times=features.times, **whole)
+
+
+def _arrays(scores: Scores) -> dict[str, Any]:
+    """What scores hold for every date, but for the change of level."""
+    names = ("values", "valid", "p_value", "frame_score", "frame_p_value")
+    return {name: getattr(scores, name) for name in names}
 
 
 def _change_db(features: Features, folder: Path) -> np.ndarray | None:
