@@ -77,8 +77,8 @@ def associations(
     """How one number per date goes with each covariate that varies.
 
     Args:
-        series: (time,): e.g. `frame_scores`, in time order; dates with NaN are left out.
-        covariates: Name -> (time,): text for categories ("unknown" is left out), numbers otherwise (NaN is).
+        series: (time,) in time order, e.g. `frame_scores`; dates with NaN are left out.
+        covariates: Name -> (time,): text for categories ("unknown" left out), or numbers (NaN left out).
         draws: Resamples.
         level: Of the intervals, in (0, 1).
         seed: Of the draws, the same for every covariate.
@@ -93,25 +93,11 @@ def associations(
     """
     if np.isfinite(series).sum() < 3:
         raise DataError(f"expected at least 3 dates with scores, found {np.isfinite(series).sum()}")
-    found = []
+    found: list[Association] = []
     for name, covariate in covariates.items():
         if covariate.shape != series.shape:
             raise ShapeError(f"expected {name} of length {len(series)}, found {covariate.shape}")
-        text = covariate.dtype.kind == "U"
-        known = np.isfinite(series) & (~np.isin(covariate, _UNKNOWN) if text else np.isfinite(covariate))
-        values, facts = series[known], covariate[known]
-        if len(np.unique(facts)) < 2 or len(values) < 3:
-            continue
-        for measure, figure in _CATEGORY.items() if text else _NUMBER.items():
-            found.append(
-                Association(
-                    covariate=name,
-                    measure=measure,
-                    estimate=_estimate(f"{measure} with {name}", figure, values, facts, draws, level, seed),
-                    p_value=rotation_p(values, facts, figure),
-                    groups=_counts(facts) if text else {},
-                )
-            )
+        found += _measured(name, series, covariate, draws, level, seed)
     return found
 
 
@@ -126,6 +112,27 @@ def rotation_p(
 
 _NUMBER = {"spearman": spearman, "pearson": pearson}
 _CATEGORY = {"eta squared": eta_squared}
+
+
+def _measured(
+    name: str, series: np.ndarray, covariate: np.ndarray, draws: int, level: float, seed: int
+) -> list[Association]:
+    """Every measure of one covariate, on the dates where it is known; none where it does not vary."""
+    text = covariate.dtype.kind == "U"
+    known = np.isfinite(series) & (~np.isin(covariate, _UNKNOWN) if text else np.isfinite(covariate))
+    values, facts = series[known], covariate[known]
+    if len(np.unique(facts)) < 2 or len(values) < 3:
+        return []
+    return [
+        Association(
+            covariate=name,
+            measure=measure,
+            estimate=_estimate(f"{measure} with {name}", figure, values, facts, draws, level, seed),
+            p_value=rotation_p(values, facts, figure),
+            groups=_counts(facts) if text else {},
+        )
+        for measure, figure in (_CATEGORY if text else _NUMBER).items()
+    ]
 
 
 def _estimate(

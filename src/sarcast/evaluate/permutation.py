@@ -123,9 +123,7 @@ def published_test(
     cases, times, *grid = flags.shape
     cells = grid[0] * grid[1]
     order = np.arange(cells) if order is None else order
-    codes = np.zeros((cells, times), np.int64)
-    for case in range(cases):
-        codes |= flags[case].reshape(times, cells).T.astype(np.int64) << case
+    codes = sum(one.reshape(times, cells).T.astype(np.int64) << case for case, one in enumerate(flags))
     hits = np.empty((permutations, cases))
     start = 0
     for batch in _shuffled(codes[order], order, permutations, seed):

@@ -55,28 +55,23 @@ def structure(
     """
     rng = np.random.default_rng(seed)
     chosen = table(values, cells)
-    within = permutation_test(
-        values,
-        statistic=partial(moran, cells=cells),
-        shuffle=partial(within_dates, cells=cells),
-        draws=draws,
-        rng=rng,
+    shuffle = partial(within_dates, cells=cells)
+    alike = permutation_test(
+        values, statistic=partial(moran, cells=cells), shuffle=shuffle, draws=draws, rng=rng,
         expected=-1 / (chosen.shape[1] - 1),
-    )
+    )  # fmt: skip
+    shares = share_intervals(values, cells, draws=max(draws // 2, 1), seed=seed)
     spreads = spread(values, cells)
-    kept = np.ones(values.shape[1:], bool) if cells is None else cells
     flags = {
-        f"P{percentile:g}": (values >= np.percentile(chosen, percentile)) & kept for percentile in percentiles
+        f"P{percentile:g}": (values >= np.percentile(chosen, percentile)) & (cells is None or cells)
+        for percentile in percentiles
     }
     return {
         "dates": len(chosen),
         "cells": chosen.shape[1],
-        "shares": {
-            name: asdict(one)
-            for name, one in share_intervals(values, cells, draws=max(draws // 2, 1), seed=seed).items()
-        },
+        "shares": {name: asdict(one) for name, one in shares.items()},
         "spread": {**asdict(spreads), "ratio": spreads.ratio},
-        "moran": within.summary(),
+        "moran": alike.summary(),
         "flags": {name: flag_tests(one, cells, draws=draws, rng=rng) for name, one in flags.items()},
     }
 
@@ -93,21 +88,18 @@ def flag_tests(
         rng: Of the draws.
 
     Returns:
-        `all_flagged`, `none_flagged`, `mixed`: numbers of dates. `observed` (`neighbour_share`) and its exact
-        mean `expected_in_time` with places shuffled in time. Tests `within_dates` and `rotated_in_time` of
-        it, `toroidal` of `recurrence` (None where some cells take no part: their map cannot be wrapped).
-        `kept`: (observed - mean within dates) / (observed - mean in time), exact means: the part of the
-        excess that is about places; None where there is no excess.
+        `all_flagged`, `none_flagged`, `mixed`: numbers of dates. `observed` (`neighbour_share`) and its mean
+        `expected_in_time` with places shuffled in time. Tests `within_dates` and `rotated_in_time` of it,
+        `toroidal` of `recurrence` (None where some cells take no part: a map with holes cannot be wrapped).
+        `kept`: (observed - mean within dates) / (observed - mean in time), the part of the excess that is
+        about places; None without excess. Means are exact.
     """
     count = flags.sum(axis=(1, 2))
     n = flags[0].size if cells is None else int(cells.sum())
     test = partial(permutation_test, flags, draws=draws, rng=rng)
-    within = test(
-        statistic=neighbour_share,
-        shuffle=partial(within_dates, cells=cells),
-        expected=(in_dates := expected_within_dates(flags, cells)),
-    )
-    in_time = expected_in_time(flags)
+    in_dates, in_time = expected_within_dates(flags, cells), expected_in_time(flags)
+    shuffle = partial(within_dates, cells=cells)
+    within = test(statistic=neighbour_share, shuffle=shuffle, expected=in_dates)
     rotated = test(statistic=neighbour_share, shuffle=rotated_in_time, expected=in_time)
     moved = None
     if cells is None or cells.all():
