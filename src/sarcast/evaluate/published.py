@@ -73,17 +73,7 @@ class Row:
 
 def cross_site(scores: ReleasedScores) -> dict[str, float]:
     """Mean, standard deviation (ddof 0), extremes, median, 80th and 90th percentile, count of all scores."""
-    every = scores.by_cell.ravel()
-    return {
-        "mean": float(np.mean(every)),
-        "std": float(np.std(every)),
-        "min": float(np.min(every)),
-        "max": float(np.max(every)),
-        "median": float(np.median(every)),
-        "n": float(len(every)),
-        "p80": float(np.percentile(every, 80)),
-        "p90": float(np.percentile(every, 90)),
-    }
+    return summary(scores.by_cell.ravel())
 
 
 def threshold_sweep(sites: Sequence[ReleasedScores]) -> dict[str, dict[str, float]]:
