@@ -14,6 +14,7 @@ import numpy as np
 
 from sarcast.errors import ArtefactError, ShapeError
 from sarcast.evaluate.permutation import published_test
+from sarcast.evaluate.places import summary
 from sarcast.evaluate.satellites import Recovery, recover_satellites, transition_flags
 
 SWEEP = (70, 75, 80, 85, 90)
