@@ -72,6 +72,7 @@ VERBS = {
         "sarcast.steps.finetune", "Finetune", "stacks and an encoder -> encoder/, trained with its forecaster"
     ),
     "score": Verb("sarcast.steps.score", "Score", "features.zarr -> scores.zarr", ("features",)),
+    "fuse": Verb("sarcast.steps.fuse", "Fuse", "several scores.zarr of one stack -> one scores.zarr"),
     "detect": Verb("sarcast.steps.detect", "Detect", "scores.zarr -> detections.parquet", ("scores",)),
     "publish": Verb("sarcast.steps.publish", "Publish", "a run -> site/: maps, catalogue, report", ("run",)),
     "evaluate": Verb(
@@ -79,6 +80,12 @@ VERBS = {
         "Evaluate",
         "a run or released scores -> estimates.json: judge, or recompute what was published",
         ("run",),
+    ),
+    "coherence": Verb(
+        "sarcast.steps.coherence",
+        "Coherence",
+        "two SLCs -> a coherence map, to judge by and never to learn from",
+        ("first", "second"),
     ),
     "bench": Verb(
         "sarcast.steps.bench",
