@@ -10,8 +10,9 @@ from sarcast.steps.evaluate import Evaluate, evaluate
 
 
 def test_exactly_one_thing_is_judged(tmp_path):
-    with pytest.raises(SettingsError, match="exactly one thing to judge"):
-        evaluate(Evaluate(out=tmp_path))
+    for given in ({}, {"run": tmp_path, "published": tmp_path}):
+        with pytest.raises(SettingsError, match="exactly one thing to judge"):
+            evaluate(Evaluate(out=tmp_path, **given))
 
 
 def test_an_empty_folder_is_one_line(tmp_path, capsys):

@@ -42,9 +42,9 @@ def structure(
 
     Args:
         values: (time, row, col).
-        cells: bool (row, col): which to use, valid on every date (`two_way.always_valid`); None means all.
-        percentiles: Of the chosen scores: thresholds at or over which a cell is flagged.
-        draws: Of each permutation test, and half as many resamples for intervals.
+        cells: bool (row, col): which to use, valid on every date (`always_valid`); None means all.
+        percentiles: Of the chosen scores: a cell at or over one is flagged.
+        draws: Of each permutation test; half as many resamples for intervals.
         seed: Of all draws.
 
     Returns:
@@ -62,10 +62,8 @@ def structure(
     )  # fmt: skip
     shares = share_intervals(values, cells, draws=max(draws // 2, 1), seed=seed)
     spreads = spread(values, cells)
-    flags = {
-        f"P{percentile:g}": (values >= np.percentile(chosen, percentile)) & (cells is None or cells)
-        for percentile in percentiles
-    }
+    limits = {f"P{percentile:g}": np.percentile(chosen, percentile) for percentile in percentiles}
+    flags = {name: (values >= limit) & (cells is None or cells) for name, limit in limits.items()}
     return {
         "dates": len(chosen),
         "cells": chosen.shape[1],
