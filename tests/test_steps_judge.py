@@ -115,7 +115,7 @@ def test_two_runs_are_two_places_and_share_the_events_of_one_file(judged, found,
         rows = told["places"]["rows"]
         assert rows[0]["scores"] == rows[1]["scores"] and rows[0]["scores"]["n"] > 100
         assert told["places"]["mean"]["roc_auc"]["value"] == pytest.approx(rows[0]["roc_auc"]["value"])
-    assert "mean over places" in as_text(own)
+    assert "mean over places" in as_text(own) and "other/" in as_text(own)
 
 
 def test_without_truth_it_says_what_it_can(small_run, tmp_path):
@@ -199,6 +199,18 @@ def test_times_with_and_without_zone_are_utc(tmp_path):
     frame.to_parquet(tmp_path / "truth.parquet")
     onset = [label.onset for label in read_truth(tmp_path / "truth.parquet").labels]
     assert onset == [np.datetime64("2024-01-01"), np.datetime64("2024-01-01T10:00")]
+
+
+def test_the_interval_over_places_is_students():
+    from scipy.stats import ttest_1samp
+
+    from sarcast.evaluate.places import over_places
+
+    values = [0.8, 0.9, 0.95, 0.7]
+    found = over_places("auc", values)
+    slow = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.value, found.high) == pytest.approx((slow.low, np.mean(values), slow.high))
+    assert np.isnan(over_places("auc", [0.8]).low) and found.n == 4
 
 
 def test_truth_that_never_meets_a_judged_date_is_said(judged, tmp_path):

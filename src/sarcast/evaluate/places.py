@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from sarcast.errors import ShapeError
-from sarcast.evaluate.bootstrap import block_bootstrap
 from sarcast.evaluate.onset import JudgedCells
 from sarcast.values import Estimate
 
@@ -56,16 +55,34 @@ def together(places: Sequence[JudgedCells], first_event: Sequence[int]) -> Judge
     )
 
 
-def over_places(
-    name: str, values: Sequence[float], *, draws: int = 500, level: float = 0.95, seed: int
-) -> Estimate:
-    """Mean of a figure over places, with an interval over places; with one place it has none."""
-    return block_bootstrap(
-        np.asarray(values, np.float64),
-        np.arange(len(values)),
+def over_places(name: str, values: Sequence[float], *, level: float = 0.95) -> Estimate:
+    """Mean of a figure over places and Student's interval for it, as if places were drawn from many alike.
+
+    Resampling a handful of places would give an interval far too narrow; with two it has nothing but them.
+
+    Args:
+        name: Of the estimate.
+        values: The figure of each place.
+        level: Of the interval, in (0, 1).
+
+    Returns:
+        `Estimate` with `n` the number of places; with one place the interval is NaN. Nothing is drawn: the
+        seed is 0.
+    """
+    from scipy.stats import t
+
+    found = np.asarray(values, np.float64)
+    half = float("nan")
+    if len(found) > 1:
+        half = float(t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
+    mean = float(found.mean())
+    return Estimate(
         name=name,
-        resampled="place",
-        draws=draws,
+        value=mean,
+        low=mean - half,
+        high=mean + half,
         level=level,
-        seed=seed,
+        n=len(found),
+        resampled="place (Student's t)",
+        seed=0,
     )

@@ -97,7 +97,10 @@ def _delay(axes: Axes, events: dict[str, Any]) -> None:
     right = max(1.0, axes.get_xlim()[1])
     axes.set_xlim(-0.02 * right, right)
     said = "none: half were never found" if median["value"] is None else f"{median['value']:.1f} days"
-    _heading(axes, f"{events['found']} of {events['true']} events found; median delay (dashed): {said}")
+    _heading(
+        axes,
+        f"{events['found']} of {events['true']} events found; median delay (dashed; shade: 95 %): {said}",
+    )
     _label(axes, "days from onset to first seen; open: not found by then", "")
 
 

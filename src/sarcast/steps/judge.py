@@ -308,7 +308,7 @@ def _by_place(places: Sequence[Place], known: Sequence[_Known], seed: int) -> di
     for name in _statistics():
         values = [row[name].value for row in rows if name in row]
         if len(values) > 1:
-            means[name] = over_places(name, values, seed=seed)
+            means[name] = over_places(name, values)
     return {"rows": rows, "mean": means}
 
 

@@ -104,17 +104,22 @@ def _places(places: dict[str, Any]) -> str:
     for row in places["rows"]:
         scores = row["scores"] or {}
         numbers = [f"{scores[name]:.5g}" if name in scores else "–" for name in names]
-        rows.append((row["place"], *numbers, *(cell(row.get(name)) for name in FIGURES)))
+        rows.append((_place(row, places["rows"]), *numbers, *(cell(row.get(name)) for name in FIGURES)))
     if places["mean"]:
         blank = [""] * len(names)
         rows.append(("mean over places", *blank, *(cell(places["mean"].get(name)) for name in FIGURES)))
     return f"scores at judged dates, place by place:\n{columns(rows)}"
 
 
+def _place(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """Its name; with that of its run where there are several."""
+    return row["place"] if len({other["run"] for other in rows}) == 1 else f"{row['run']}/{row['place']}"
+
+
 def _without_truth(rows: Sequence[dict[str, Any]]) -> str:
     lines = ["without truth (real changes are in these figures too):"]
     for row in rows:
-        lines.append(f"{row['place']}, {row['dates']} judged dates")
+        lines.append(f"{_place(row, rows)}, {row['dates']} judged dates")
         share = row["share_below"]
         if share is not None:
             lines.append(
@@ -173,12 +178,14 @@ def _latent(rows: Sequence[dict[str, Any]]) -> str:
     ]
     for row in rows:
         one = row["figures"]
+        several = len({_place(other, rows) for other in rows}) > 1
+        name = f"{row['encoder']}, {_place(row, rows)}" if several else row["encoder"]
         if one is None:
-            lines.append((row["encoder"], row["why"], *[""] * 7))
+            lines.append((name, row["why"], *[""] * 7))
             continue
         lines.append(
             (
-                row["encoder"],
+                name,
                 str(one["dim"]),
                 f"{one['effective_rank']:.1f}",
                 f"{one['participation_ratio']:.1f}",
