@@ -12,7 +12,7 @@ The means over scenes of AUC and AP, in which calibration plays no part, stand b
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from sarcast.encoders.statistics import Statistics
 from sarcast.evaluate.bootstrap import event_bootstrap, paired_difference
 from sarcast.evaluate.curves import average_precision, recall_at_false_alarms, roc_auc
 from sarcast.evaluate.onset import cell_cover, onset_cells, onset_index
+from sarcast.evaluate.planted import Judged, pool
 from sarcast.sar.simulate import Simulated, SimulateScene, simulate
 from sarcast.stack.split import split_history
 from sarcast.values import Features, Split
@@ -65,35 +66,6 @@ def ways() -> dict[str, Way]:
         ),
         "baseline: log-ratio to history's mean": Way(encoder=Statistics(groups=("mean",)), detector=None),
     }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
-    """Scores of one scene, or of several pooled, on the judged cells."""
-
-    surprise: dict[str, np.ndarray]
-    """Way -> -log10 p (n,)."""
-    labels: np.ndarray
-    """bool (n,)."""
-    events: np.ndarray
-    """int (n,): index into `kinds`; -1 for negatives."""
-    blocks: np.ndarray
-    """int (n,)."""
-    kinds: tuple[str, ...]
-    """Kind of every event; texture-only ones are named texture."""
-    skill: dict[str, tuple[float, ...]]
-    """Forecaster -> skill against context mean and persistence in history, and against context mean later."""
-
-    def only(self, kinds: set[str]) -> Judged:
-        """The same with no other events."""
-        kept = ~self.labels | np.isin(np.array(self.kinds)[self.events], list(kinds))
-        return replace(
-            self,
-            surprise={name: s[kept] for name, s in self.surprise.items()},
-            labels=self.labels[kept],
-            events=self.events[kept],
-            blocks=self.blocks[kept],
-        )
 
 
 def main() -> None:
@@ -222,25 +194,6 @@ def smooth_l1(error: np.ndarray) -> float:
     """Mean over everything of error squared / 2 under 1, |error| - 1/2 over it."""
     size = np.abs(error)
     return float(np.where(size < 1, 0.5 * size**2, size - 0.5).mean())
-
-
-def pool(scenes: list[Judged]) -> Judged:
-    """Several scenes as one, events and blocks kept apart."""
-    events, blocks, kinds = [], [], ()
-    for scene in scenes:
-        events.append(np.where(scene.labels, scene.events + len(kinds), -1))
-        blocks.append(scene.blocks + (0 if not len(blocks) else int(blocks[-1].max()) + 1))
-        kinds += scene.kinds
-    return Judged(
-        surprise={
-            name: np.concatenate([scene.surprise[name] for scene in scenes]) for name in scenes[0].surprise
-        },
-        labels=np.concatenate([scene.labels for scene in scenes]),
-        events=np.concatenate(events),
-        blocks=np.concatenate(blocks),
-        kinds=kinds,
-        skill={},
-    )
 
 
 def tables(scenes: list[Judged], *, settings: SimulateScene, seeds: list[int], draws: int) -> str:

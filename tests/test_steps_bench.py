@@ -9,6 +9,7 @@ import pytest
 
 from sarcast.cli import main
 from sarcast.stack.store import write_stack
+from sarcast.steps.bench_simulated import SimulatedPlaces, scenes
 from sarcast.steps.bench_table import Report, Table, as_markdown, as_plain, as_values
 from sarcast.values import Estimate
 
@@ -24,6 +25,7 @@ def test_injected_prints_and_writes_one_report_of_the_rows_asked_for(source, tmp
     out = tmp_path / "new" / "injected.md"
     words = ["bench", "injected", "--source", str(source), "--quick", "--rows", "z-score, 3 x 3 mean"]
     words += ["--injected.references", "10", "--injected.gap-days", "0", "--injected.levels-db", "-6"]
+    here = [*words, "--jobs", "0"]
     assert main([*words, "--out", str(out)]) == 0
     said = capsys.readouterr().out
     text = out.read_text()
@@ -32,7 +34,7 @@ def test_injected_prints_and_writes_one_report_of_the_rows_asked_for(source, tmp
         assert "seeds [0]" in shown and "history the 10 dates" in shown
         assert "statistics, padim" not in shown
     assert text.startswith("# Changes injected into real stacks") and "| row |" in text
-    assert main([*words, "--json"]) == 0
+    assert main([*here, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     change = next(table for table in found["tables"] if table["title"] == "-6 dB")
     by_name = {row["row"]: row for row in change["rows"]}
@@ -72,3 +74,35 @@ def test_a_table_is_the_same_in_every_form():
     assert "second  0.500 [too few]       –" in plain
     assert values["tables"][0]["rows"][1]["figure"]["low"] is None
     json.dumps(values, allow_nan=False)
+
+
+def test_simulated_prints_events_and_false_alarms_of_every_pair(capsys):
+    words = ["bench", "simulated", "--seeds", "3", "--jobs", "0", "--simulated.events", "all"]
+    words += ["--simulated.capella-px", "224", "--simulated.dates", "16", "--json"]
+    assert main([*words, "--rows", "statistics, z_score", "statistics, matched_filter"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    everything = {row["row"]: row for row in found["tables"][0]["rows"]}
+    assert list(everything) == ["statistics, z_score", "statistics, matched_filter"]
+    for row in everything.values():
+        assert row["ROC-AUC"]["value"] > 0.8 and row["p < 0.01"]["value"] < 0.05
+        assert row["MB"] > 50 and row["detect, s"] > 0
+    assert "capella 224 px, right, ascending, 37 degrees" in found["about"][0]
+    assert found["tables"][-1]["title"].startswith("By kind")
+
+
+def test_a_pixel_map_is_no_row_of_the_simulated_bench(capsys):
+    assert main(["bench", "simulated", "--rows", "z-score, raw"]) == 2
+    assert (
+        "expected rows of an encoder on cells and a detector, found 'z-score, raw'" in capsys.readouterr().err
+    )
+
+
+def test_the_places_have_geometries_of_their_own_and_a_quiet_twin_each():
+    found = scenes(SimulatedPlaces(), range(5))
+    assert len({one.seed for one in found}) == 10
+    geometries = [
+        (s.kind, s.look_side, s.orbit_direction, s.incidence_deg) for s in (f.settings for f in found)
+    ]
+    assert len(set(geometries)) == 5 and geometries[:5] == geometries[5:]
+    assert [one.settings.stationary for one in found] == [False] * 5 + [True] * 5
+    assert {one.settings.look_side for one in found} == {"left", "right"}

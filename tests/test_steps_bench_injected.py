@@ -12,13 +12,12 @@ from sarcast.evaluate.curves import roc_auc
 from sarcast.stack.store import write_stack
 from sarcast.steps.bench_injected import Injected, judge, places, truth
 from sarcast.steps.bench_maps import spread
-from sarcast.steps.bench_rows import ROWS, choose
+from sarcast.steps.bench_rows import FAST, choose, named
 from sarcast.values import PatchGrid
 
 SETTINGS = Injected(
     stacks=(), references=14, gap_days=10, levels_db=(-10.0,), ellipses=12, share=0.08, draws=1, margin=2
 )
-FAST = [name for name in ROWS if "gradients" not in name and "vit" not in name and "sarcast-tiny" not in name]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ def test_every_fast_row_finds_ten_decibels(name, place):
 
 
 def test_history_is_learned_once_and_the_judged_date_plays_no_part(place):
-    row = ROWS["statistics, z_score"]
+    row = named("statistics, z_score")
     amplitude = place.stack.amplitude.copy()
     amplitude[-1] *= 7
     other = replace(place.stack, amplitude=amplitude)
@@ -74,7 +73,7 @@ def test_cells_are_spread_to_the_pixels_they_cover(rng):
 
 def test_what_cannot_be_done_is_said_in_one_line(source, tmp_path):
     with pytest.raises(SettingsError, match=r"expected rows among .* found 'no such'"):
-        choose(("no such",))
+        choose(("no such",), default=())
     with pytest.raises(ArtefactError, match="expected stacks named 999, found one, in"):
         places(source, SETTINGS.model_copy(update={"stacks": ("999",)}))
     with pytest.raises(ArtefactError, match="expected a folder of products or a run folder, found none"):

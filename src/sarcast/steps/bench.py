@@ -12,10 +12,12 @@ from pydantic import Field
 from sarcast.errors import SettingsError, SpaceError
 from sarcast.runtime.settings import Settings
 from sarcast.steps.bench_injected import Injected
+from sarcast.steps.bench_simulated import SimulatedPlaces
 
-Which = Literal["injected"]
+Which = Literal["injected", "simulated"]
 PARTS: dict[str, str] = {
     "injected": "sarcast.steps.bench_injected_table",
+    "simulated": "sarcast.steps.bench_simulated_table",
 }
 """Name of a bench -> its module, with `report(settings) -> Report`."""
 
@@ -24,7 +26,8 @@ class Bench(Settings):
     """Judge every detector on every encoder, classical ones too, in one run."""
 
     which: Which
-    """injected: changes planted in real stacks, judged pixel by pixel."""
+    """injected: changes planted in real stacks, judged pixel by pixel; simulated: planted events of every
+    kind on simulated places, and places where nothing happens."""
     source: Path | None = None
     """Real data: for `injected` a folder of products, a run folder or a stack.zarr."""
     rows: tuple[str, ...] = ()
@@ -35,14 +38,17 @@ class Bench(Settings):
     """Of everything drawn; the bench's own when none is given."""
     resamples: int = Field(500, ge=20)
     """Resamples behind every interval."""
-    jobs: int = Field(1, ge=1)
-    """Rows (or scenes) at once, each a process of one thread."""
+    jobs: int = Field(1, ge=0)
+    """Rows (or places) at once, each in a new process of one thread; 0: one after the other in this process,
+    where memory is that of all."""
     markdown: bool = False
     """Print Markdown."""
     out: Path | None = None
     """Markdown file to write the report to as well; with suffix .json, the figures as JSON."""
     injected: Injected = Injected()
     """What is planted, where, and what is history."""
+    simulated: SimulatedPlaces = SimulatedPlaces()
+    """What is simulated."""
 
 
 def bench(settings: Bench) -> dict[str, Any]:

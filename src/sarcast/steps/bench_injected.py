@@ -23,7 +23,8 @@ from sarcast.errors import ArtefactError, DataError
 from sarcast.runtime.settings import Settings
 from sarcast.stack.store import NAME as STACK
 from sarcast.steps.bench_maps import Maps
-from sarcast.steps.bench_rows import ROWS
+from sarcast.steps.bench_rows import named
+from sarcast.steps.bench_work import peak_memory_mb, workers
 from sarcast.values import Split, Stack
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def judge(name: str, places: Sequence[Place], settings: Injected, *, seeds: Sequ
     """
     from sarcast.decide.calibrate import learn_null
 
+    row = named(name)
     maps: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
     quiet, quiet_p = [], []
     clock = {"learn": 0.0, "judge": 0.0}
@@ -153,7 +155,7 @@ def judge(name: str, places: Sequence[Place], settings: Injected, *, seeds: Sequ
     for seed in seeds:
         for number, place in enumerate(places):
             started = time.process_time()
-            learned = ROWS[name].learn(place.stack, place.split, seed=seed)
+            learned = row.learn(place.stack, place.split, seed=seed)
             past = learned.history()
             null = learn_null(past.values[past.valid])
             clock["learn"] += time.process_time() - started
@@ -179,13 +181,8 @@ def judge(name: str, places: Sequence[Place], settings: Injected, *, seeds: Sequ
 def judge_apart(
     names: Sequence[str], source: Path, settings: Injected, *, seeds: Sequence[int], jobs: int = 1
 ) -> Iterator[tuple[str, Judged]]:
-    """Every row in a new process of one thread each, `jobs` at once, in the order of `names`."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_one_thread, max_tasks_per_child=1
-    ) as pool:
+    """Every row in a new process (see `workers`), in the order of `names`."""
+    with workers(jobs) as pool:
         waiting = [(name, pool.submit(_alone, name, source, settings, tuple(seeds))) for name in names]
         for name, one in waiting:
             yield name, one.result()
@@ -193,13 +190,6 @@ def judge_apart(
 
 def _alone(name: str, source: Path, settings: Injected, seeds: tuple[int, ...]) -> Judged:
     return judge(name, places(source, settings), settings, seeds=seeds)
-
-
-def _one_thread() -> None:
-    import os
-
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"
 
 
 def _gathered(maps: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]], **more: Any) -> Judged:
@@ -213,18 +203,6 @@ def _gathered(maps: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]], **mor
         memory_mb=peak_memory_mb(),
         **more,
     )
-
-
-def peak_memory_mb() -> float:
-    """Most memory this process has held, MB; where the system does not tell, its parent's too."""
-    import resource
-
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return float(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _masks(stack: Stack, number: int, settings: Injected, seed: int) -> Iterator[np.ndarray]:

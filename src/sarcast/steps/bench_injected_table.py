@@ -11,7 +11,7 @@ import numpy as np
 from sarcast.errors import DataError
 from sarcast.runtime.progress import progress
 from sarcast.steps.bench_injected import LEVELS, Z_LEVELS, Injected, Judged, judge_apart, places, truth
-from sarcast.steps.bench_rows import BASELINE, Z_ROWS, choose, missing
+from sarcast.steps.bench_rows import BASELINE, FAST, INJECTED, Z_ROWS, choose, missing
 from sarcast.steps.bench_table import Cell, Report, Table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def report(settings: Bench) -> Report:
     told = settings.injected.model_copy(update=_QUICK if settings.quick else {})
     seeds = settings.seeds or (0,)
     resamples = 100 if settings.quick else settings.resamples
-    rows = choose(settings.rows, slow=not settings.quick)
+    rows = choose(settings.rows, default=FAST if settings.quick else INJECTED)
     names = list(dict.fromkeys([*rows, BASELINE]))
     there = places(settings.source, told)
     found: dict[str, Judged] = {}

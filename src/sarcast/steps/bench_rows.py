@@ -29,14 +29,23 @@ class Pair:
     normal: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the detector."""
 
-    def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
-        """Encode every date once, fit on history."""
-        from sarcast.detectors import DETECTORS
+    def make_encoder(self) -> Any:
+        """The encoder with its settings."""
         from sarcast.encoders import ENCODERS
         from sarcast.runtime.settings import build
 
-        encoder = build(ENCODERS[self.encoder], dict(self.look), where=f"encoder {self.encoder}")
-        detector = build(DETECTORS[self.detector], dict(self.normal), where=f"detector {self.detector}")
+        return build(ENCODERS[self.encoder], dict(self.look), where=f"encoder {self.encoder}")
+
+    def make_detector(self) -> Any:
+        """The detector with its settings."""
+        from sarcast.detectors import DETECTORS
+        from sarcast.runtime.settings import build
+
+        return build(DETECTORS[self.detector], dict(self.normal), where=f"detector {self.detector}")
+
+    def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
+        """Encode every date once, fit on history."""
+        encoder, detector = self.make_encoder(), self.make_detector()
         features = encoder.encode(stack)
         scorer = detector.fit(features, split, rng=np.random.default_rng(seed))
         return _Pair(encoder=encoder, scorer=scorer, features=features, split=split)
@@ -127,7 +136,7 @@ class Fused:
         """Every part by itself."""
         from sarcast.decide.calibrate import learn_null
 
-        learned = [ROWS[name].learn(stack, split, seed=seed) for name in self.parts]
+        learned = [named(name).learn(stack, split, seed=seed) for name in self.parts]
         past = [one.history() for one in learned]
         nulls = [learn_null(maps.values[maps.valid]) for maps in past]
         return _Fused(learned=learned, nulls=nulls, past=_summed(past, nulls))
@@ -151,17 +160,60 @@ def missing() -> tuple[str, ...]:
     return () if INSTALLED else ("Rows of `distmetrics` are left out: it is not installed.",)
 
 
-def choose(names: Sequence[str], *, slow: bool = True) -> dict[str, Row]:
-    """The rows of these names, or all (but the slow ones) where none is named; in the order of `ROWS`.
+def choose(names: Sequence[str], *, default: Sequence[str]) -> dict[str, Row]:
+    """The rows of these names, or of the default ones where none is named.
 
     Raises:
         SettingsError: There is no such row.
     """
-    for name in names:
-        if name not in ROWS:
-            raise SettingsError(f"expected rows among {'; '.join(ROWS)}, found {name!r}")
-    wanted = names or [name for name in ROWS if slow or name not in SLOW]
-    return {name: row for name, row in ROWS.items() if name in wanted}
+    return {name: named(name) for name in names or default}
+
+
+def choose_pairs(names: Sequence[str], *, default: Sequence[str]) -> dict[str, Pair]:
+    """The same, of rows that are an encoder and a detector on cells.
+
+    Raises:
+        SettingsError: There is no such row, or it is of another sort.
+    """
+    found = {}
+    for name, row in choose(names, default=default).items():
+        if not isinstance(row, Pair) or row.encoder == "pixels":
+            raise SettingsError(f"expected rows of an encoder on cells and a detector, found {name!r}")
+        found[name] = row
+    return found
+
+
+def named(name: str) -> Row:
+    """The row of a name: one of `ROWS`, or "ENCODER, DETECTOR" with their default settings.
+
+    Raises:
+        SettingsError: There is no such row.
+    """
+    from sarcast.detectors import DETECTORS
+
+    if name in ROWS:
+        return ROWS[name]
+    encoder, _, detector = (part.strip() for part in name.partition(","))
+    if encoder in _LOOKS and detector in DETECTORS:
+        return Pair(encoder=_LOOKS[encoder][0], detector=detector, look=_LOOKS[encoder][1])
+    raise SettingsError(
+        f"expected rows among {'; '.join(ROWS)}; or an encoder of {', '.join(_LOOKS)}, a comma and a "
+        f"detector of {', '.join(DETECTORS)}; found {name!r}"
+    )
+
+
+def grid_of(*, quick: bool) -> list[str]:
+    """Names of all encoders on cells with all detectors; a quick look has fewer."""
+    from sarcast.detectors import DETECTORS
+
+    looks = ("statistics",) if quick else ("statistics", "gradients", "random vit", "sarcast-tiny")
+    known = [name for name in DETECTORS if not (quick and name in TRAINED)]
+    return [
+        f"{look}, {detector}"
+        for look in looks
+        for detector in known
+        if look == "statistics" or detector not in TRAINED
+    ]
 
 
 def _summed(maps: Sequence[Maps], nulls: Sequence[Null]) -> Maps:
@@ -174,6 +226,21 @@ _RAW: dict[str, Any] = {"despeckle": "none"}
 _BOXCAR: dict[str, Any] = {"despeckle": "boxcar", "size": 3}
 _TV: dict[str, Any] = {"despeckle": "total_variation", "strength_db": 2.5}
 _RANDOM: dict[str, Any] = {"random_init": "micro"}
+
+_LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "statistics": ("statistics", {}),
+    "gradients": ("gradients", {}),
+    "pixels": ("pixels", {}),
+    "random vit": ("vit", _RANDOM),
+    "sarcast-tiny": ("vit", {}),
+}
+"""Name in a row -> encoder and its settings."""
+TRAINED = frozenset(
+    {
+        "ensemble", "geometry_transformer", "gru", "lstm", "probabilistic_transformer", "tcn", "transformer",
+    }
+)  # fmt: skip
+"""Detectors that train a network."""
 
 BASELINE = "z-score, total variation, 20 dates"
 """The row every other is compared with."""
@@ -188,12 +255,6 @@ ROWS: dict[str, Row] = {
     "z-score, total variation, 20 dates, frame median out": Plain(
         measure="z_score", look=_TV, dates=20, frame=True
     ),
-    "statistics, z_score": Pair(encoder="statistics", detector="z_score"),
-    "statistics, padim": Pair(encoder="statistics", detector="padim"),
-    "gradients, z_score": Pair(encoder="gradients", detector="z_score"),
-    "pixels, z_score": Pair(encoder="pixels", detector="z_score"),
-    "random vit, z_score": Pair(encoder="vit", detector="z_score", look=_RANDOM),
-    "sarcast-tiny, z_score": Pair(encoder="vit", detector="z_score"),
 }
 _PEERS: dict[str, Row] = {
     "distmetrics, transformer_original, 10 dates": PeerTransformer(weights="transformer_original", dates=10),
@@ -203,11 +264,14 @@ _PEERS: dict[str, Row] = {
 }
 if INSTALLED:
     ROWS |= _PEERS
-"""Name -> row. The name is what a table shows."""
-SLOW = frozenset(
-    {"gradients, z_score", "random vit, z_score", "sarcast-tiny, z_score", "pixels, z_score", *_PEERS}
-)
-"""Rows that a quick look leaves out."""
+"""Name -> row that is more than an encoder and a detector as they come. The name is what a table shows."""
+FAST = (*(name for name in ROWS if name not in _PEERS), "statistics, z_score", "statistics, padim")
+"""Rows of a quick look at injected changes."""
+INJECTED = (
+    *ROWS, "statistics, z_score", "statistics, padim", "gradients, z_score", "pixels, z_score",
+    "pixels, matched_filter", "random vit, z_score", "sarcast-tiny, z_score",
+)  # fmt: skip
+"""Rows of the bench of injected changes, those it is compared with first."""
 Z_ROWS = frozenset(
     name
     for name, row in ROWS.items()
