@@ -118,6 +118,15 @@ def test_two_runs_are_two_places_and_share_the_events_of_one_file(judged, found,
     assert "mean over places" in as_text(own) and "other/" in as_text(own)
 
 
+def test_only_pairs_that_scored_every_place_are_compared(judged, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(judged, other)
+    shutil.rmtree(next(other.glob("stacks/*/compare/statistics-noisy")))
+    found = evaluate(Evaluate(run=judged, more=(other,), out=tmp_path / "out"))
+    assert [row["name"] for row in found["table"]] == ["statistics-z_score"]
+    assert "statistics-noisy: not at every place" in found["left_out"]
+
+
 def test_without_truth_it_says_what_it_can(small_run, tmp_path):
     found = evaluate(Evaluate(run=small_run / "run", out=tmp_path))
     assert found["table"] == [] and found["events"] is None

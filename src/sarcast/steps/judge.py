@@ -72,6 +72,7 @@ def estimates(settings: Evaluate) -> dict[str, Any]:
         told |= _against_truth(known, settings)
     told["places"] = _by_place(places, known, settings.seed)
     told["left_out"] = [one for place in places for one in place.left_out]
+    told["left_out"] += [f"{name}: not at every place" for name in told.pop("not_everywhere", [])]
     told["without_truth"] = [_without_truth(place, settings.seed) for place in places]
     told["coherence"] = by_coherence(settings, places)
     told["latent"] = [row for place in places for row in _latent(place, settings.seed)]
@@ -137,7 +138,7 @@ def _against_truth(known: Sequence[_Known], settings: Evaluate) -> dict[str, Any
 
     cells = together([one.cells for one in known], [one.first_event for one in known])
     planted = max(one.first_event + len(one.labels.labels) for one in known)
-    names = [name for name in known[0].place.pairs if all(name in one.place.pairs for one in known)]
+    names = _everywhere(known)
     flats = {name: _flat(known, name) for name in names}
     rate = _cells_per_km2_month(known)
     return {
@@ -155,8 +156,22 @@ def _against_truth(known: Sequence[_Known], settings: Evaluate) -> dict[str, Any
         "judged_events": planted - len(cells.missed),
         "cells": len(cells),
         "judged_on": "score" if len(known) == 1 else "-log10 p",
+        "not_everywhere": sorted({name for one in known for name in one.place.pairs} - set(names)),
         "events": _events(known, settings),
     }
+
+
+def _everywhere(known: Sequence[_Known]) -> list[str]:
+    """Pairs that scored every place, in the order of the first.
+
+    Raises:
+        DataError: There is none.
+    """
+    found = [name for name in known[0].place.pairs if all(name in one.place.pairs for one in known)]
+    if not found:
+        own = ", ".join(next(iter(one.place.pairs)) for one in known)
+        raise DataError(f"expected an encoder-detector pair that scored every place, found {own}")
+    return found
 
 
 def _flat(known: Sequence[_Known], name: str) -> tuple[np.ndarray, np.ndarray | None]:
