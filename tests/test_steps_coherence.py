@@ -99,6 +99,8 @@ def test_what_cannot_be_judged_is_refused(tmp_path, rng, capsys):
         )
     with pytest.raises(ProductError, match="declared time and band"):
         coherence(Coherence(first=first, second=second, out=tmp_path))
+    with pytest.raises(SettingsError, match="odd sides"):
+        coherence(settings(first, second, tmp_path, window=(4, 5)))
     bare = tmp_path / "bare"
     bare.mkdir()
     first, second = pair(bare, rng, coherence_map=0.9, placed=False)

@@ -148,7 +148,7 @@ def _runs(part: np.ndarray, size: int) -> np.ndarray:
     while True:
         if size & width:
             piece = run[done : done + length]
-            total = piece.copy() if total is None else np.add(total, piece, out=total)
+            total = piece.copy(order="K") if total is None else np.add(total, piece, out=total)
             done += width
         if 2 * width > size:
             assert total is not None

@@ -69,10 +69,13 @@ def coherence(settings: Coherence) -> dict[str, Any]:
         `map` (path), `first`, `second` (days), `mean`, `mean_before`, `floor`, `looks`, `shift_px`, `ramp`.
 
     Raises:
+        SettingsError: The window is not odd, or both images are of one day.
         ProductError: An image cannot be read, or its carrier phase cannot be trusted.
         StackError: The two do not belong together.
         DataError: They cannot be co-registered, or it is not known where they are.
     """
+    if any(side < 1 or side % 2 == 0 for side in settings.window):
+        raise SettingsError(f"expected a window of odd sides, found {settings.window}")
     first, second = _read(settings)
     target = settings.out / f"{_stem(first, second)}.tif"
     told = {name: value for name, value in as_json(settings).items() if name not in ("out", "figure")}
