@@ -53,7 +53,7 @@ def learn(
     features = read_features(features_path)
     split, _ = split_of(features.times, features_path.parent)
     chosen = build(DETECTORS[detector], options, where=f"detector {detector}")
-    beside = getattr(chosen, "neighbours", 0) == 0 if local is None else local
+    beside = not _centres(chosen) if local is None else local
     told = {
         "detector": detector,
         "options": as_json(chosen),
@@ -94,6 +94,15 @@ def load(folder: Path) -> tuple[Any, Calibration]:
             f"expected a fitted detector, found a bad or missing {error}, in {folder}"
         ) from None
     return SCORERS[name].from_pretrained(folder), read_calibration(folder)
+
+
+def _centres(detector: Any) -> bool:
+    """Whether a detector, or every member of an ensemble, takes off what alike cells did together."""
+    members = getattr(detector, "members", ())
+    if members:
+        each = (build(DETECTORS[m.detector], m.options, where=f"detector {m.detector}") for m in members)
+        return all(_centres(one) for one in each)
+    return any(getattr(detector, name, 0) for name in ("neighbours", "clusters"))
 
 
 def split_of(times: Times, folder: Path) -> tuple[Split, np.ndarray]:

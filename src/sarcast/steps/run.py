@@ -7,12 +7,13 @@ import os
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from pydantic import Field
 
+from sarcast.decide.nulls import How
 from sarcast.decide.rules import Rules
-from sarcast.detectors import DETECTORS
 from sarcast.encoders import ENCODERS
 from sarcast.errors import ArtefactError, DataError, SarcastError, SettingsError, ShapeError
 from sarcast.readers.geotiff import GeoTIFF
@@ -21,11 +22,11 @@ from sarcast.runtime.progress import progress
 from sarcast.runtime.settings import Settings, as_json, build
 from sarcast.stack.quality import Quality
 from sarcast.steps.detect import Detect, detect
-from sarcast.steps.encode import Encode, encode
 from sarcast.steps.forecast import as_text as skill_text
+from sarcast.steps.fuse import Fusing
 from sarcast.steps.ingest import Ingest, ingest
+from sarcast.steps.pairs import Pair, score_pairs
 from sarcast.steps.publish import Publish, publish
-from sarcast.steps.score import Score, score
 from sarcast.steps.stack import StackScenes, stack
 from sarcast.steps.stages import Adaptation, Finetuning, trained
 
@@ -78,6 +79,13 @@ class Run(Settings):
     """Name of a detector (docs/concepts.md lists them)."""
     detector_options: dict[str, Any] = Field(default_factory=dict)
     """Settings of the detector."""
+    calibration: How = "cell"
+    """From scores to p-values: cell, tail, pooled or conformal, as in `sarcast score`."""
+    also: Annotated[tuple[Pair, ...], tyro.conf.Suppress] = ()
+    """Other ways to look, whose scores are fused with the first: a list of encoder, encoder_options, detector
+    and detector_options. In a recipe only."""
+    fusion: Fusing = Fusing()
+    """How several scores become one."""
     detect: Rules = Rules()
     """From scores to events."""
     title: str = "What changed"
@@ -94,8 +102,9 @@ def run(settings: Run) -> Path:
     Raises:
         SarcastError: Something the caller can put right; what was finished before stays.
     """
+    for pair in _pairs(settings, settings.encoder_options):
+        pair.check()
     encoder = build(ENCODERS[settings.encoder], settings.encoder_options, where=f"encoder {settings.encoder}")
-    build(DETECTORS[settings.detector], settings.detector_options, where=f"detector {settings.detector}")
     training = settings.adapt is not None or settings.finetune is not None
     if training and settings.encoder != "vit":
         raise SettingsError(f"expected the encoder vit to train, found {settings.encoder}")
@@ -211,27 +220,31 @@ def _scored(settings: Run, encoder: Any, stacks: list[Path]) -> None:
     """Encode and score every stack; one that cannot be is reported, and raised when there is no other."""
     done: list[Path] = []
     failed: list[SarcastError] = []
-    options = as_json(encoder)
+    pairs = _pairs(settings, as_json(encoder))
     for path in stacks:
         try:
-            features = encode(Encode(stack=path, encoder=settings.encoder, options=options))
-            score(
-                Score(
-                    features=features,
-                    detector=settings.detector,
-                    options=settings.detector_options,
-                    seed=settings.seed,
-                )
-            )
+            model = score_pairs(path, pairs, settings.fusion, seed=settings.seed)
         except (DataError, ShapeError) as error:
             failed.append(error)
             LOG.warning("%s left out: %s", path.parent.name, error)
             continue
         done.append(path)
         if settings.detector == "transformer":
-            print(skill_text(path.with_name("detector")), file=sys.stderr)
+            print(skill_text(model), file=sys.stderr)
     if not done:
         raise failed[0]
+
+
+def _pairs(settings: Run, options: dict[str, Any]) -> list[Pair]:
+    """What the run looks at itself, its encoder with these options, and what it looks at also."""
+    own = Pair(
+        encoder=settings.encoder,
+        encoder_options=options,
+        detector=settings.detector,
+        detector_options=settings.detector_options,
+        calibration=settings.calibration,
+    )
+    return [own, *settings.also]
 
 
 def _record(settings: Run) -> None:
