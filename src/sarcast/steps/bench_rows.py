@@ -231,19 +231,23 @@ _LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
     "statistics": ("statistics", {}),
     "gradients": ("gradients", {}),
     "pixels": ("pixels", {}),
+    "raw pixels": ("pixels", _RAW),
     "random vit": ("vit", _RANDOM),
     "sarcast-tiny": ("vit", {}),
 }
 """Name in a row -> encoder and its settings."""
 TRAINED = frozenset(
     {
-        "ensemble", "geometry_transformer", "gru", "lstm", "probabilistic_transformer", "tcn", "transformer",
+        "ensemble", "geometry_transformer", "gru", "lstm", "matched_network", "probabilistic_transformer",
+        "tcn", "transformer",
     }
 )  # fmt: skip
 """Detectors that train a network."""
 
 BASELINE = "z-score, total variation, 20 dates"
 """The row every other is compared with."""
+ALIKE = "pixels, z_score, 300 alike pixels, 1.5 px"
+"""The classical row that learned maps have to lift: total variation, centred on alike pixels, averaged."""
 
 ROWS: dict[str, Row] = {
     "log-ratio, raw": Plain(measure="log_ratio", look=_RAW),
@@ -255,6 +259,7 @@ ROWS: dict[str, Row] = {
     "z-score, total variation, 20 dates, frame median out": Plain(
         measure="z_score", look=_TV, dates=20, frame=True
     ),
+    ALIKE: Pair(encoder="pixels", detector="z_score", look=_TV, normal={"neighbours": 300, "scales": (1.5,)}),
 }
 _PEERS: dict[str, Row] = {
     "distmetrics, transformer_original, 10 dates": PeerTransformer(weights="transformer_original", dates=10),
@@ -269,7 +274,8 @@ FAST = (*(name for name in ROWS if name not in _PEERS), "statistics, z_score", "
 """Rows of a quick look at injected changes."""
 INJECTED = (
     *ROWS, "statistics, z_score", "statistics, padim", "gradients, z_score", "pixels, z_score",
-    "pixels, matched_filter", "random vit, z_score", "sarcast-tiny, z_score",
+    "raw pixels, omnibus", "raw pixels, mahalanobis", "raw pixels, matched_filter",
+    "raw pixels, matched_network", "random vit, z_score", "sarcast-tiny, z_score",
 )  # fmt: skip
 """Rows of the bench of injected changes, those it is compared with first."""
 Z_ROWS = frozenset(
