@@ -136,16 +136,6 @@ def block_bootstrap(
     )
 
 
-def resamples(
-    labels: np.ndarray, event_ids: np.ndarray, block_ids: np.ndarray | None, *, draws: int, seed: int
-) -> Iterator[np.ndarray]:
-    """How often each cell counts, float64 (some draws, n) at a time: those of `event_bootstrap`, same seed.
-
-    Arguments and errors as there.
-    """
-    return _Weights.of(labels, event_ids, block_ids).chunks(draws, seed)
-
-
 def cell_blocks(
     shape: tuple[int, int, int], *, cells: int | None = 8, dates: int | None = None
 ) -> np.ndarray:

@@ -37,6 +37,7 @@ class GroupedCurve:
         blocks: np.ndarray,
         *,
         groups: tuple[int, int],
+        most: int | None = None,
     ) -> GroupedCurve:
         """Count.
 
@@ -46,6 +47,8 @@ class GroupedCurve:
             events: int (n,): event of each positive, 0 up; not read elsewhere.
             blocks: int (n,): block of each negative, 0 up; not read elsewhere.
             groups: How many events and blocks there are.
+            most: At most so many steps, evenly spread over those that positives have; None means all. With
+                fewer than all, figures are approximate.
 
         Raises:
             DataError: No positive, no negative, or a score that is not finite.
@@ -59,6 +62,8 @@ class GroupedCurve:
                 f"{len(labels)}, {int((~np.isfinite(scores)).sum())} not finite"
             )
         steps = np.unique(scores[labels])
+        if most is not None and len(steps) > most:
+            steps = steps[np.linspace(0, len(steps) - 1, most).round().astype(int)]
         negative = scores[~labels]
         count = (len(steps), groups[0]), (len(steps), groups[1])
         return cls(

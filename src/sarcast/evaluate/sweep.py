@@ -1,28 +1,26 @@
 """What every threshold would give, and the curves behind it: recall, false alarms, precision, with intervals.
 
-Cells are judged as in `onset`; events and blocks of negatives are resampled as in `bootstrap`.
+Cells are judged as in `onset`; events and blocks of negatives are resampled as in `resampled`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sarcast.errors import SettingsError
-from sarcast.evaluate.bootstrap import resamples
-from sarcast.evaluate.curves import Steps, steps
-from sarcast.evaluate.onset import JudgedCells
+from sarcast.evaluate.resampled import Curve, Resampled
 from sarcast.evaluate.shares import bounded
 from sarcast.values import Estimate
 
 P_VALUES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 PERCENTILES = (70, 75, 80, 85, 90)
 """Those of the published sweep (T-SAR-JEPA, arXiv 2606.05700)."""
-RATES = (0.0, *np.round(np.logspace(-4, 0, 33), 8).tolist())
+RATES = np.append(0.0, np.logspace(-4, 0, 33).round(8))
 """False-alarm rates a ROC curve is drawn at."""
-RECALLS = tuple(np.round(np.linspace(0.02, 1, 50), 8).tolist())
+RECALLS = np.linspace(0.02, 1, 50).round(8)
 """Recalls a precision-recall curve is drawn at."""
 MONTH_DAYS = 30.4375
 
@@ -32,7 +30,7 @@ class Swept:
     """One threshold."""
 
     name: str
-    """p < 0.001, P80, ..."""
+    """p <= 0.001, P80, ..."""
     threshold: float
     """In the units of the scores."""
     recall: Estimate
@@ -58,57 +56,37 @@ class Band:
 
 def sweep(
     scores: np.ndarray,
-    cells: JudgedCells,
+    cells: Resampled,
     thresholds: Mapping[str, float],
     *,
     cells_per_km2_month: float | None = None,
-    draws: int = 500,
-    level: float = 0.95,
-    seed: int,
 ) -> list[Swept]:
     """Recall, false alarms and precision at each threshold, all on the same resamples.
 
     Args:
         scores: (n,) of the judged cells; higher is more anomalous.
-        cells: What they are.
+        cells: What they are, and the resamples.
         thresholds: Name -> threshold, in the units of the scores.
         cells_per_km2_month: Judged cells in a square kilometre and a month; None leaves that figure out.
-        draws: Resamples.
-        level: Of the intervals, in (0, 1).
-        seed: Of the draws.
     """
-    over = np.asarray(scores)[:, None] >= np.array(list(thresholds.values()), np.float64)
-    drawn = resamples(cells.labels, cells.event_ids, cells.block_ids, draws=draws, seed=seed)
-    plain = _figures(np.ones((1, len(cells))), cells.labels, over)
-    figures = [_figures(weights, cells.labels, over) for weights in drawn]
-    bands = [np.quantile(np.concatenate(part), _edges(level), axis=0) for part in zip(*figures, strict=True)]
-    events = len(np.unique(cells.event_ids[cells.labels]))
-    counted = {"recall": events, "false_alarms": int((~cells.labels).sum())}
-    rows = []
-    for i, (name, threshold) in enumerate(thresholds.items()):
-        counted["precision"] = _groups(cells, over[:, i])
-        told = {
-            kind: bounded(_estimate(kind, plain[k][0, i], bands[k][:, i], events, level, seed), counted[kind])
-            for k, kind in enumerate(counted)
-        }
-        rate = told["false_alarms"]
-        scaled = None if cells_per_km2_month is None else _times(rate, cells_per_km2_month)
-        rows.append(Swept(name=name, threshold=float(threshold), per_km2_month=scaled, **told))
-    return rows
+    return [
+        _swept(name, float(threshold), scores, cells, cells_per_km2_month)
+        for name, threshold in thresholds.items()
+    ]
 
 
-def roc_band(
-    scores: np.ndarray, cells: JudgedCells, *, draws: int = 500, level: float = 0.95, seed: int
-) -> Band:
+def roc_band(curve: Curve, cells: Resampled) -> Band:
     """Recall at each of `RATES`, conservative as in `recall_at_false_alarms`, with an interval at each."""
-    return _band(scores, cells, _recall_at, RATES, draws, level, seed)
+    drawn = curve.recall_at(RATES)
+    low, high = cells.band(drawn)
+    return Band(at=RATES, value=drawn[:, 0], low=low, high=high)
 
 
-def precision_band(
-    scores: np.ndarray, cells: JudgedCells, *, draws: int = 500, level: float = 0.95, seed: int
-) -> Band:
+def precision_band(curve: Curve, cells: Resampled) -> Band:
     """Precision at the highest threshold that reaches each of `RECALLS`, with an interval at each."""
-    return _band(scores, cells, _precision_at, RECALLS, draws, level, seed)
+    drawn = curve.precision_at(RECALLS)
+    low, high = cells.band(drawn)
+    return Band(at=RECALLS, value=drawn[:, 0], low=low, high=high)
 
 
 def cells_per_km2_month(times: np.ndarray, cell_m2: float) -> float | None:
@@ -129,75 +107,24 @@ def cells_per_km2_month(times: np.ndarray, cell_m2: float) -> float | None:
     return 1e6 / cell_m2 * (len(times) - 1) * MONTH_DAYS / days if days > 0 else None
 
 
-def _band(
-    scores: np.ndarray,
-    cells: JudgedCells,
-    figure: Callable[[Steps, np.ndarray], np.ndarray],
-    at: Sequence[float],
-    draws: int,
-    level: float,
-    seed: int,
-) -> Band:
-    points = np.asarray(at, np.float64)
-    drawn = [
-        figure(steps(scores, cells.labels, weights), points)
-        for weights in resamples(cells.labels, cells.event_ids, cells.block_ids, draws=draws, seed=seed)
-    ]
-    low, high = np.quantile(np.concatenate(drawn), _edges(level), axis=0)
-    if len(np.unique(cells.event_ids[cells.labels])) < 2:
-        low, high = np.full_like(low, np.nan), np.full_like(high, np.nan)
-    return Band(at=points, value=figure(steps(scores, cells.labels), points), low=low, high=high)
-
-
-def _recall_at(found: Steps, rates: np.ndarray) -> np.ndarray:
-    """(..., step) -> (..., rate)."""
-    total = found.alarms[..., -1:]
-    recalls = [
-        np.where(found.alarms <= rate * total * (1 + 1e-12), found.hits, 0).max(axis=-1) for rate in rates
-    ]
-    return np.stack(recalls, axis=-1) / found.hits[..., -1:]
-
-
-def _precision_at(found: Steps, recalls: np.ndarray) -> np.ndarray:
-    """(..., step) -> (..., recall)."""
-    flagged = found.hits + found.alarms
-    precision = np.divide(found.hits, flagged, out=np.zeros_like(found.hits), where=flagged > 0)
-    first = [
-        (found.hits >= recall * found.hits[..., -1:] * (1 - 1e-12)).argmax(axis=-1) for recall in recalls
-    ]
-    return np.take_along_axis(precision, np.stack(first, axis=-1), axis=-1)
-
-
-def _figures(weights: np.ndarray, labels: np.ndarray, over: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Recall, false-alarm rate and precision, (draws, threshold) each, from weights (draws, n)."""
-    positive, negative = weights[:, labels], weights[:, ~labels]
-    hits, alarms = positive @ over[labels], negative @ over[~labels]
+def _swept(
+    name: str, threshold: float, scores: np.ndarray, cells: Resampled, per_km2_month: float | None
+) -> Swept:
+    hits, alarms = cells.over(scores, threshold)
+    positives, negatives = cells.over(scores, -np.inf)
     flagged = hits + alarms
     precision = np.divide(hits, flagged, out=np.zeros_like(hits), where=flagged > 0)
-    return hits / positive.sum(1, keepdims=True), alarms / negative.sum(1, keepdims=True), precision
-
-
-def _groups(cells: JudgedCells, chosen: np.ndarray) -> int:
-    """How many events and blocks of negatives the chosen cells are from."""
-    events = np.unique(cells.event_ids[chosen & cells.labels])
-    return len(events) + len(np.unique(cells.block_ids[chosen & ~cells.labels]))
-
-
-def _edges(level: float) -> list[float]:
-    return [(1 - level) / 2, (1 + level) / 2]
-
-
-def _estimate(name: str, value: float, band: np.ndarray, events: int, level: float, seed: int) -> Estimate:
-    low, high = (float(v) for v in band) if events > 1 else (float("nan"), float("nan"))
-    return Estimate(
+    rate = bounded(cells.estimate("false_alarms", alarms / negatives), int(negatives[0]))
+    chosen = scores >= threshold
+    groups = len(np.unique(cells.event[chosen & cells.labels]))
+    groups += len(np.unique(cells.block[chosen & ~cells.labels]))
+    return Swept(
         name=name,
-        value=float(value),
-        low=low,
-        high=high,
-        level=level,
-        n=events,
-        resampled="event and cell block",
-        seed=seed,
+        threshold=threshold,
+        recall=bounded(cells.estimate("recall", hits / positives), cells.events.shape[1]),
+        false_alarms=rate,
+        per_km2_month=None if per_km2_month is None else _times(rate, per_km2_month),
+        precision=bounded(cells.estimate("precision", precision), groups),
     )
 
 

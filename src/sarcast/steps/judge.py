@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +17,12 @@ from sarcast.steps.judged import Place, cell_area_m2, judged_cells, places_of, p
 if TYPE_CHECKING:
     from sarcast.evaluate.matching import Matched
     from sarcast.evaluate.onset import JudgedCells
+    from sarcast.evaluate.resampled import Curve, Resampled
     from sarcast.steps.evaluate import Evaluate
-    from sarcast.values import Estimate, Labels
+    from sarcast.values import Labels
 
 TRUTH, DETECTIONS, FEATURES = "truth.parquet", "detections.parquet", "features.zarr"
+FIGURES = ("roc_auc", "average_precision", "recall")
 PROTOCOL = "planted events at their onset; negatives: untouched cells; times after history"
 
 
@@ -135,23 +136,22 @@ def _known(settings: Evaluate, places: Sequence[Place]) -> list[_Known]:
 
 def _against_truth(known: Sequence[_Known], settings: Evaluate) -> dict[str, Any]:
     from sarcast.evaluate.places import together
+    from sarcast.evaluate.resampled import Resampled
 
     cells = together([one.cells for one in known], [one.first_event for one in known])
     planted = max(one.first_event + len(one.labels.labels) for one in known)
     names = _everywhere(known)
-    flats = {name: _flat(known, name) for name in names}
     rate = _cells_per_km2_month(known)
+    resampled = Resampled.of(cells, seed=settings.seed)
+    rows: list[dict[str, Any]] = []
+    first = None
+    for name in names:
+        flat = _flat(known, name)
+        row, curve = _pair(name, known[0].place.words[name], flat, first, resampled, rate)
+        first = first or (flat[0], curve)
+        rows.append(row)
     return {
-        "table": [
-            {
-                "name": name,
-                "encoder": known[0].place.words[name][0],
-                "detector": known[0].place.words[name][1],
-                **_pair(flats[name], cells, rate, settings.seed),
-                "less_first": _less(flats[name], flats[names[0]], cells, settings.seed) if i else None,
-            }
-            for i, name in enumerate(names)
-        ],
+        "table": rows,
         "planted": planted,
         "judged_events": planted - len(cells.missed),
         "cells": len(cells),
@@ -186,56 +186,33 @@ def _flat(known: Sequence[_Known], name: str) -> tuple[np.ndarray, np.ndarray | 
 
 
 def _pair(
-    flat: tuple[np.ndarray, np.ndarray | None], cells: JudgedCells, rate: float | None, seed: int
-) -> dict[str, Any]:
-    """Figures of one pair: three with intervals, the sweep of thresholds, the two curves."""
+    name: str,
+    words: tuple[str, str],
+    flat: tuple[np.ndarray, np.ndarray | None],
+    first: tuple[np.ndarray, Curve] | None,
+    cells: Resampled,
+    rate: float | None,
+) -> tuple[dict[str, Any], Curve]:
+    """A row of the table: figures, what they are less the first row's, thresholds, curves; and the curve."""
+    from sarcast.evaluate.resampled import differences, figures
     from sarcast.evaluate.sweep import P_VALUES, PERCENTILES, precision_band, roc_band, sweep
 
     scores, surprise = flat
-    found = _figures(scores, cells, seed)
-    swept = partial(sweep, cells=cells, cells_per_km2_month=rate, seed=seed)
-    rows = []
+    found, curve = figures(scores, cells)
+    at = {f"P{q}": float(np.percentile(scores, q)) for q in PERCENTILES}
+    rows = sweep(scores, cells, at, cells_per_km2_month=rate)
     if surprise is not None:
-        rows += swept(surprise, thresholds={f"p <= {p:g}": -np.log10(p) for p in P_VALUES})
-    rows += swept(scores, thresholds={f"P{q}": float(np.percentile(scores, q)) for q in PERCENTILES})
-    curves = {"roc": roc_band(scores, cells, seed=seed), "pr": precision_band(scores, cells, seed=seed)}
-    return {**found, "sweep": rows, "curves": curves}
-
-
-def _figures(scores: np.ndarray, cells: JudgedCells, seed: int) -> dict[str, Estimate]:
-    from sarcast.evaluate.bootstrap import event_bootstrap
-
-    return event_bootstrap(
-        scores,
-        cells.labels,
-        cells.event_ids,
-        statistics=_statistics(),
-        block_ids=cells.block_ids,
-        seed=seed,
-    )
-
-
-def _less(
-    flat: tuple[np.ndarray, Any], first: tuple[np.ndarray, Any], cells: JudgedCells, seed: int
-) -> dict[str, Any]:
-    from sarcast.evaluate.bootstrap import paired_difference
-
-    found = paired_difference(
-        flat[0],
-        first[0],
-        cells.labels,
-        cells.event_ids,
-        statistics=_statistics(),
-        block_ids=cells.block_ids,
-        seed=seed,
-    )
-    return dict(found)
-
-
-def _statistics() -> Mapping[str, Any]:
-    from sarcast.evaluate.curves import average_precision, recall_at_false_alarms, roc_auc
-
-    return {"roc_auc": roc_auc, "average_precision": average_precision, "recall": recall_at_false_alarms}
+        at = {f"p <= {p:g}": -np.log10(p) for p in P_VALUES}
+        rows = sweep(surprise, cells, at, cells_per_km2_month=rate) + rows
+    return {
+        "name": name,
+        "encoder": words[0],
+        "detector": words[1],
+        **found,
+        "less_first": first and differences(scores, first[0], (curve, first[1]), cells),
+        "sweep": rows,
+        "curves": {"roc": roc_band(curve, cells), "pr": precision_band(curve, cells)},
+    }, curve
 
 
 def _cells_per_km2_month(known: Sequence[_Known]) -> float | None:
@@ -307,6 +284,7 @@ def _matched(known: _Known, delay_days: float) -> Matched:
 def _by_place(places: Sequence[Place], known: Sequence[_Known], seed: int) -> dict[str, Any]:
     """The run's own scores at judged dates, place by place, and their means over places."""
     from sarcast.evaluate.places import over_places, summary
+    from sarcast.evaluate.resampled import Resampled, figures
 
     cells = {id(one.place): one.cells for one in known}
     rows: list[dict[str, Any]] = []
@@ -318,9 +296,10 @@ def _by_place(places: Sequence[Place], known: Sequence[_Known], seed: int) -> di
         )
         found = cells.get(id(place))
         if found is not None and found.labels.any() and not found.labels.all():
-            rows[-1] |= _figures(place.own.values.ravel()[found.index], found, seed)
+            scores = place.own.values.ravel()[found.index]
+            rows[-1] |= figures(scores, Resampled.of(found, seed=seed))[0]
     means = {}
-    for name in _statistics():
+    for name in FIGURES:
         values = [row[name].value for row in rows if name in row]
         if len(values) > 1:
             means[name] = over_places(name, values)
