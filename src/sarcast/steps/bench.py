@@ -13,11 +13,13 @@ from sarcast.errors import SettingsError, SpaceError
 from sarcast.runtime.settings import Settings
 from sarcast.steps.bench_injected import Injected
 from sarcast.steps.bench_simulated import SimulatedPlaces
+from sarcast.steps.bench_sites import Sites
 
-Which = Literal["injected", "simulated"]
+Which = Literal["injected", "simulated", "sites"]
 PARTS: dict[str, str] = {
     "injected": "sarcast.steps.bench_injected_table",
     "simulated": "sarcast.steps.bench_simulated_table",
+    "sites": "sarcast.steps.bench_sites_table",
 }
 """Name of a bench -> its module, with `report(settings) -> Report`."""
 
@@ -27,9 +29,10 @@ class Bench(Settings):
 
     which: Which
     """injected: changes planted in real stacks, judged pixel by pixel; simulated: planted events of every
-    kind on simulated places, and places where nothing happens."""
+    kind on simulated places, and places where nothing happens; sites: labelled real series."""
     source: Path | None = None
-    """Real data: for `injected` a folder of products, a run folder or a stack.zarr."""
+    """Real data: for `injected` a folder of products, a run folder or a stack.zarr; for `sites` a folder of
+    series/*.csv and val_sites_subset.geojson."""
     rows: tuple[str, ...] = ()
     """Rows by name, e.g. --rows "statistics, z_score" "statistics, padim"; all when none is named."""
     quick: bool = False
@@ -49,6 +52,8 @@ class Bench(Settings):
     """What is planted, where, and what is history."""
     simulated: SimulatedPlaces = SimulatedPlaces()
     """What is simulated."""
+    sites: Sites = Sites()
+    """How labelled series are read and judged."""
 
 
 def bench(settings: Bench) -> dict[str, Any]:
