@@ -270,7 +270,7 @@ _PEERS: dict[str, Row] = {
 if INSTALLED:
     ROWS |= _PEERS
 """Name -> row that is more than an encoder and a detector as they come. The name is what a table shows."""
-FAST = (*(name for name in ROWS if name not in _PEERS), "statistics, z_score", "statistics, padim")
+FAST = (*(name for name in ROWS if name not in {*_PEERS, ALIKE}), "statistics, z_score", "statistics, padim")
 """Rows of a quick look at injected changes."""
 INJECTED = (
     *ROWS, "statistics, z_score", "statistics, padim", "gradients, z_score", "pixels, z_score",
