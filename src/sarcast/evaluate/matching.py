@@ -100,26 +100,19 @@ def match_events(
             begun[row, col] = overlap[row, col] > 0 and found.first_seen >= label.onset
             in_time[row, col] = begun[row, col] and _in_time(label, found.first_seen, delay_days)
     pairs = _pairs(np.where(in_time & can[:, None], overlap, 0))
-    owner = {col: row for row, col in pairs}
-    fragments = np.zeros(len(labels), int)
-    false, left_out = [], []
-    for col, found in enumerate(detections):
-        if col in owner:
-            continue
-        here = np.where(begun[:, col], overlap[:, col], 0)
-        if not here.any():
-            false.append(found.event_id)
-        elif (here[can] > 0).any():
-            fragments[int(np.where(can, here, 0).argmax())] += 1
-        else:
-            left_out.append(found.event_id)
+    fragments, false, left_out = _others(np.where(begun, overlap, 0), can, {col for _, col in pairs})
     by = {row: detections[col] for row, col in pairs}
     outcomes = [
         _outcome(label, by.get(row), times, judged & usable, delay_days, int(fragments[row]))
         for row, label in enumerate(labels)
         if can[row]
     ]
-    return Matched(outcomes=tuple(outcomes), false=tuple(false), left_out=tuple(left_out))
+    ids = [found.event_id for found in detections]
+    return Matched(
+        outcomes=tuple(outcomes),
+        false=tuple(ids[col] for col in false),
+        left_out=tuple(ids[col] for col in left_out),
+    )
 
 
 def event_figures(
@@ -204,6 +197,26 @@ def _overlaps(labels: Sequence[Label], detections: Sequence[Event], least: float
     iou = np.divide(shared, areas[0] + areas[1] - shared, out=np.zeros(len(row)), where=~flat)
     table[row[near], col[near]] = np.maximum(iou[near], 1e-9)
     return table
+
+
+def _others(begun: np.ndarray, can: np.ndarray, paired: set[int]) -> tuple[np.ndarray, list[int], list[int]]:
+    """What detections are that found nothing: fragments a label, and which are false, which left out.
+
+    Args:
+        begun: (label, detection): overlap with what had begun when the detection was first seen.
+        can: bool (label,): which labels are judged.
+        paired: Detections that found one.
+    """
+    fragments = np.zeros(len(begun), int)
+    false, left_out = [], []
+    for col in sorted(set(range(begun.shape[1])) - paired):
+        if not begun[:, col].any():
+            false.append(col)
+        elif begun[can, col].any():
+            fragments[int(np.where(can, begun[:, col], 0).argmax())] += 1
+        else:
+            left_out.append(col)
+    return fragments, false, left_out
 
 
 def _pairs(weight: np.ndarray) -> list[tuple[int, int]]:
