@@ -486,3 +486,18 @@ def test_chromium_opens_it_quietly(tmp_path, rng, width):
     assert ranks == ["1", "2", "3"]
     assert said == []
     assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+
+
+def test_an_unusual_frame_is_named_where_dates_are_listed(rng):
+    material = make_material(rng)
+    score, p = np.zeros(T, np.float32), np.full(T, 0.5, np.float32)
+    score[[2, 8]], p[[2, 8]] = 4.2, 1e-3
+    told = replace(material, scores=replace(material.scores, frame_score=score, frame_p_value=p))
+    before, now = set(quality_notes(material)), set(quality_notes(told))
+    ((date, text),) = now - before
+    assert date == str(told.scores.times.time[8].astype("M8[D]"))
+    assert "whole frame is unusual" in text and "4.2 standard deviations" in text
+    page = report_html([told], title="x")
+    assert page.count("whole frame is unusual") == 2  # in the notes, and on its mark in the calendar
+    few = replace(told, scores=replace(told.scores, frame_p_value=None))
+    assert set(quality_notes(few)) == before

@@ -137,7 +137,7 @@ def frame_notes(material: Material, scene: str) -> list[str]:
         return []
     return [
         f"the whole frame is unusual: its scores lie {score:.1f} standard deviations above history's "
-        f"(p {probability(p)}); rain, snow or another instrument does that, an event does not"
+        f"(p {probability(p)}); rain, snow or another instrument does that, or a change nearly everywhere"
     ]
 
 
