@@ -9,7 +9,18 @@ from sarcast.detectors import DETECTORS, SCORERS
 from sarcast.detectors.directions import KEPT, WIDE, along, directions
 from sarcast.values import Split
 
-FAST = {"transformer": {"epochs": 1, "width": 16, "layers": 1, "heads": 2, "batch": 128, "device": "cpu"}}
+SMALL = {"epochs": 1, "width": 8, "batch": 256, "device": "cpu"}
+FAST = {
+    "ensemble": {
+        "members": [{"detector": n, "options": {"neighbours": 20}} for n in ("z_score", "linear_ar")]
+    },
+    "geometry_transformer": {**SMALL, "layers": 1, "heads": 2},
+    "gru": SMALL,
+    "lstm": SMALL,
+    "probabilistic_transformer": {**SMALL, "layers": 1, "heads": 2},
+    "tcn": SMALL,
+    "transformer": {"epochs": 1, "width": 16, "layers": 1, "heads": 2, "batch": 128, "device": "cpu"},
+}
 FIT = np.arange(18) < 12
 
 

@@ -10,10 +10,13 @@ import torch
 
 from sarcast.cli import main
 from sarcast.detectors.forecaster import train
+from sarcast.detectors.linear_ar import Window, _moments
 from sarcast.detectors.series import Series
 from sarcast.detectors.transformer import Transformer
+from sarcast.errors import SettingsError
 from sarcast.runtime.artefact import writing
 from sarcast.stack.cells import write_features
+from sarcast.steps.forecast import Forecast, as_dict, as_text, forecast
 
 WORDS = ["--options.epochs", "1", "--options.width", "16", "--options.heads", "2", "--options.device", "cpu"]
 
@@ -38,6 +41,32 @@ def test_both_skills_are_always_shown(features_path, tmp_path, capsys):
         assert found[name] == pytest.approx(np.mean(config[name])) and len(config[name]) == 2
         assert f"{found[name]:+.3f}" in shown
     assert found["skill_last"] > 0.2 > abs(found["skill"]), "noise: the mean is good, the last one is not"
+
+
+@pytest.mark.parametrize("detector", ["lstm", "probabilistic_transformer", "linear_ar"])
+def test_every_forecasting_detector_says_its_skill(features_path, tmp_path, detector):
+    tiny = {"epochs": 1, "width": 8, "device": "cpu"} if detector != "linear_ar" else {}
+    told = Forecast(features=features_path, detector=detector, options=tiny)
+    found = as_dict(forecast(told))
+    assert found["detector"] == detector and f"skill of {detector}" in as_text(tmp_path / "detector")
+    assert found["skill_last"] > 0.2 > abs(found["skill"])
+
+
+@pytest.mark.parametrize("detector", ["z_score", "nothing"])
+def test_a_detector_that_does_not_forecast_is_refused(features_path, detector):
+    with pytest.raises(SettingsError, match=r"expected a detector that forecasts in .*lstm.*, found"):
+        forecast(Forecast(features=features_path, detector=detector))
+
+
+def test_persistence_of_the_linear_model_is_the_plain_loss(rng):
+    """Of a ridge model, against squared errors of the last acquisition, window by window."""
+    inputs, mean = rng.normal(size=(50, 1, 4)), rng.normal(size=(50, 1))
+    value = mean + 0.7 * inputs[:, :, 0] + rng.normal(size=(50, 1))
+    window = Window(value=value, mean=mean, design=inputs, valid=np.ones(50, bool))
+    weights = np.array([[0.5, 0.1, 0, 0]])
+    ours = ((value - mean - (inputs * weights).sum(-1)) ** 2).sum()
+    last = ((value - mean - inputs[:, :, 0]) ** 2).sum()
+    assert _moments(window, window.valid).skill_last(weights) == pytest.approx(1 - ours / last)
 
 
 def test_skills_are_those_of_a_plain_loop(rng):

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
-from sarcast.nn.forecaster import context_last
+from sarcast.nn.tokens import context_last
 
 if TYPE_CHECKING:
     from sarcast.detectors.forecasting import Forecasting

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.random import Generator
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sarcast.detectors import DETECTORS
 from sarcast.detectors.base import history, scores_of
@@ -122,6 +122,21 @@ class Forecasting(Settings, ABC):
             platforms=platforms,
         )
         return learned.with_noise(past)
+
+
+class Attentive(Forecasting, ABC):
+    """Settings of forecasting detectors whose network is a transformer."""
+
+    layers: int = Field(2, ge=1)
+    """Number of layers (that of T-SAR-JEPA has 4, of width 768)."""
+    heads: int = Field(4, ge=1)
+    """Attention heads; divides the width."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"expected heads that divide the width {self.width}, found {self.heads}")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,31 +9,18 @@ geometry; features are deviations from the cell's own history, centred on the ce
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, model_validator
-
-from sarcast.detectors.forecasting import Forecasting
+from sarcast.detectors.forecasting import Attentive
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class Transformer(Forecasting):
+class Transformer(Attentive):
     """Forecast a cell's next features from its last K; the error is the score."""
 
     detector: ClassVar[str] = "transformer"
-
-    layers: int = Field(2, ge=1)
-    """Number of layers (the paper's is 4, and its width 768)."""
-    heads: int = Field(4, ge=1)
-    """Attention heads; divides the width."""
-
-    @model_validator(mode="after")
-    def _divides(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"expected heads that divide the width {self.width}, found {self.heads}")
-        return self
 
     def network(self, dim: int, *, geometry: int, seed: int) -> nn.Module:
         """Attention over the context and what is known of the target."""

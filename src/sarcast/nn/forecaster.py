@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from sarcast.nn.linear import Linear
 from sarcast.nn.sequence import Layer
 from sarcast.nn.time_encoding import time_encoding
-
-DAYS = 365.0
-"""Days before the target are divided by this, in training and in scoring alike."""
+from sarcast.nn.tokens import DAYS, context_mean, drawn_from
 
 
 class Forecaster(nn.Module):
@@ -32,8 +30,7 @@ class Forecaster(nn.Module):
     ) -> None:
         """`geometry` values are known of every acquisition; parameters are drawn from `seed`."""
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawn_from(seed):
             self.embed = Linear(2 * dim + geometry, width)
             self.target = Linear(dim + geometry, width)
             self.time = time_encoding(encoding, width)
@@ -65,6 +62,17 @@ class Forecaster(nn.Module):
             days: Days from each acquisition to the target.
             geometry: Of the context and, last, of the target.
         """
+        return self.head(self.state(values, valid, frame, days, geometry), values, valid)
+
+    def state(
+        self,
+        values: Float[Tensor, "b k dim"],
+        valid: Bool[Tensor, "b k"],
+        frame: Float[Tensor, "b k1 dim"],
+        days: Float[Tensor, "b k"],
+        geometry: Float[Tensor, "b k1 g"],
+    ) -> Float[Tensor, "b width"]:
+        """What is made of the context and of what is known of the target."""
         context = self.embed(torch.cat([values, frame[:, :-1], geometry[:, :-1]], -1))
         context = context + self.time(days / DAYS)
         query = self.target(torch.cat([frame[:, -1], geometry[:, -1]], -1))[:, None]
@@ -72,21 +80,17 @@ class Forecaster(nn.Module):
         state = torch.cat([context, query], 1)
         for layer in self._layers:
             state = layer(state, hidden)
-        return context_mean(values, valid) + self.correction(self.norm(state[:, -1]))
+        return state[:, -1]
+
+    def head(
+        self,
+        state: Float[Tensor, "b width"],
+        values: Float[Tensor, "b k dim"],
+        valid: Bool[Tensor, "b k"],
+    ) -> Float[Tensor, "b dim"]:
+        """The forecast that goes with a state."""
+        return context_mean(values, valid) + self.correction(self.norm(state))
 
     @property
     def _layers(self) -> nn.ModuleList:
         return cast(nn.ModuleList, self.blocks["layers"])
-
-
-def context_mean(values: Float[Tensor, "b k dim"], valid: Bool[Tensor, "b k"]) -> Float[Tensor, "b dim"]:
-    """Mean of the valid acquisitions; 0 where there are none."""
-    weight = valid[..., None].to(values.dtype)
-    return (values * weight).sum(1) / weight.sum(1).clamp(min=1)
-
-
-def context_last(values: Float[Tensor, "b k dim"], valid: Bool[Tensor, "b k"]) -> Float[Tensor, "b dim"]:
-    """The last valid acquisition (persistence); the first one where none is valid."""
-    place = torch.arange(valid.shape[1], device=valid.device)
-    last = torch.where(valid, place, 0).amax(1)
-    return values[torch.arange(len(values), device=values.device), last]

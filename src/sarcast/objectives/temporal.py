@@ -19,7 +19,8 @@ from torch.nn.functional import avg_pool2d, smooth_l1_loss
 from sarcast.errors import ShapeError
 from sarcast.nn.ema import decay_at, follow, follower
 from sarcast.nn.fill import fill
-from sarcast.nn.forecaster import Forecaster, context_last, context_mean
+from sarcast.nn.forecaster import Forecaster
+from sarcast.nn.tokens import context_last, context_mean
 from sarcast.nn.vit import ViT
 
 Target = Literal["live", "stop_gradient", "ema"]
