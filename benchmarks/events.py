@@ -1,6 +1,6 @@
 """How well planted events are found: every encoder x detector beside simple baselines, with intervals.
 
-    python -m benchmarks.events [--seeds 0 1 2 3 4] [--set weak|all] [--quick] [--out FILE.md]
+    python -m benchmarks.events [--seeds 0 1 2 3 4] [--set weak|all] [--quick] [--classical] [--out FILE.md]
 
 Simulated Capella-like scenes, one a seed; history is the first half of the dates. Judged as in the demo:
 positives are cells an event covers at its onset, negatives cells no event has touched. Every way is judged on
@@ -14,14 +14,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from sarcast.decide.calibrate import learn_null
+from sarcast.detectors.coefficient_of_variation import CoefficientOfVariation
+from sarcast.detectors.cusum import Cusum
 from sarcast.detectors.directions import along
 from sarcast.detectors.forecasting import Forecasting, ForecastScorer
+from sarcast.detectors.log_ratio import LogRatio
+from sarcast.detectors.mahalanobis import Mahalanobis
+from sarcast.detectors.omnibus import Omnibus
 from sarcast.detectors.series import Series, left_out, series_of, windows
 from sarcast.detectors.transformer import Transformer
 from sarcast.detectors.z_score import ZScore
@@ -68,6 +73,29 @@ def ways() -> dict[str, Way]:
     }
 
 
+def classical() -> dict[str, Way]:
+    """Rows of the table of classical detectors, on `statistics`; all but cusum read its mean levels alone."""
+    level = Statistics(groups=("mean",))
+    rows = {
+        DEFAULT: Way(encoder=Statistics(), detector=ZScore()),
+        "baseline: mean alone, z_score": Way(encoder=level, detector=ZScore()),
+    }
+    for n in (60, 0):
+        rows |= {
+            f"log_ratio, {n} neighbours": Way(encoder=level, detector=LogRatio(neighbours=n)),
+            f"log_ratio, last, {n} neighbours": Way(
+                encoder=level, detector=LogRatio(reference="last", neighbours=n)
+            ),
+            f"mahalanobis, {n} neighbours": Way(encoder=level, detector=Mahalanobis(neighbours=n)),
+            f"coefficient_of_variation, {n} neighbours": Way(
+                encoder=level, detector=CoefficientOfVariation(neighbours=n)
+            ),
+            f"cusum, {n} neighbours": Way(encoder=Statistics(), detector=Cusum(neighbours=n)),
+        }
+    told: tuple[Literal["history", "last"], ...] = ("history", "last")
+    return rows | {f"omnibus, {r}": Way(encoder=level, detector=Omnibus(reference=r)) for r in told}
+
+
 def main() -> None:
     """Run, print, and write the tables where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -75,10 +103,12 @@ def main() -> None:
     parser.add_argument("--set", choices=sorted(SCENES), default="weak", help="weak events, or all kinds")
     parser.add_argument("--draws", type=int, default=500, help="resamples")
     parser.add_argument("--quick", action="store_true", help="leave the networks out")
+    parser.add_argument("--classical", action="store_true", help="the classical detectors instead")
     parser.add_argument("--out", type=Path, default=None, help="Markdown file to write the tables to")
     told = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {n: w for n, w in ways().items() if not (told.quick and isinstance(w.detector, Forecasting))}
+    every = classical() if told.classical else ways()
+    rows = {n: w for n, w in every.items() if not (told.quick and isinstance(w.detector, Forecasting))}
     scenes = []
     for seed in told.seeds:
         scenes.append(judge(SCENES[told.set], rows, seed=seed))

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from sarcast.detectors.alike import alike, centred
 from sarcast.detectors.base import history
-from sarcast.detectors.by_fold import from_arrays, score_by_fold, to_arrays
+from sarcast.detectors.by_fold import flat, from_arrays, score_by_fold, to_arrays
 from sarcast.detectors.cross_fit import date_folds, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
@@ -106,12 +106,14 @@ class PaDiMScorer:
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
+        features = along(features, self.directions)
 
-        def one(model: Gaussians, date: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def one(model: Gaussians, t: int) -> tuple[np.ndarray, np.ndarray]:
+            date, valid = flat(features, t)
             seen = valid & model.known
             return model.distance(date, seen), seen
 
-        return score_by_fold(self, along(features, self.directions), times, one, detector="padim")
+        return score_by_fold(self, features, times, one, detector="padim")
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from sarcast.detectors.alike import alike, centred
 from sarcast.detectors.base import history
-from sarcast.detectors.by_fold import from_arrays, score_by_fold, to_arrays
+from sarcast.detectors.by_fold import flat, from_arrays, score_by_fold, to_arrays
 from sarcast.detectors.cross_fit import date_folds, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
@@ -110,7 +110,8 @@ class RXScorer:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
         features, shape, told = along(features, self.directions), features.grid.shape, self.settings
 
-        def one(usual: Usual, date: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def one(usual: Usual, t: int) -> tuple[np.ndarray, np.ndarray]:
+            date, valid = flat(features, t)
             seen = valid & usual.known
             z = usual.deviation(date, seen)
             if told.background == "global":

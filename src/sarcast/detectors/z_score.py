@@ -21,7 +21,7 @@ from pydantic import Field
 
 from sarcast.detectors.alike import alike, centred, disagreement
 from sarcast.detectors.base import history
-from sarcast.detectors.by_fold import from_arrays, score_by_fold, to_arrays
+from sarcast.detectors.by_fold import flat, from_arrays, score_by_fold, to_arrays
 from sarcast.detectors.cross_fit import date_folds, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
@@ -111,7 +111,8 @@ class ZScorer:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
         features, grid = along(features, self.directions), features.grid
 
-        def one(normal: Normal, date: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def one(normal: Normal, t: int) -> tuple[np.ndarray, np.ndarray]:
+            date, valid = flat(features, t)
             seen = valid & normal.known
             return self._one(normal, date, seen, grid), seen
 
