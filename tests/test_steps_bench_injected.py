@@ -11,7 +11,7 @@ from sarcast.errors import ArtefactError, DataError, SettingsError
 from sarcast.evaluate.curves import roc_auc
 from sarcast.stack.store import write_stack
 from sarcast.steps.bench_injected import Injected, judge, places, truth
-from sarcast.steps.bench_maps import spread
+from sarcast.steps.bench_maps import to_pixels
 from sarcast.steps.bench_rows import FAST, choose, named
 from sarcast.values import PatchGrid
 
@@ -65,10 +65,10 @@ def test_cells_are_spread_to_the_pixels_they_cover(rng):
     values = rng.normal(size=(1, *grid.shape))
     valid = np.ones(values.shape, bool)
     valid[0, 0, 0] = False
-    maps = spread(values, valid, grid)
-    assert not maps.valid[0, :4, :4].any() and maps.valid.sum() == 10 * 13 - 16
-    assert maps.values[0, 5, 5] == pytest.approx(values[0, 1, 1], rel=1e-6)
-    assert maps.values[0, 7, 5] == pytest.approx((values[0, 1, 1] + values[0, 2, 1]) / 2, rel=1e-6)
+    found, seen = to_pixels(values, valid, grid)
+    assert not seen[0, :4, :4].any() and seen.sum() == 10 * 13 - 16
+    assert found[0, 5, 5] == pytest.approx(values[0, 1, 1], rel=1e-6)
+    assert found[0, 7, 5] == pytest.approx((values[0, 1, 1] + values[0, 2, 1]) / 2, rel=1e-6)
 
 
 def test_what_cannot_be_done_is_said_in_one_line(source, tmp_path):

@@ -22,8 +22,8 @@ from pydantic import Field
 from sarcast.errors import ArtefactError, DataError
 from sarcast.runtime.settings import Settings
 from sarcast.stack.store import NAME as STACK
-from sarcast.steps.bench_maps import Maps
-from sarcast.steps.bench_rows import named
+from sarcast.steps.bench_maps import Maps, spread
+from sarcast.steps.bench_rows import CALIBRATION, named
 from sarcast.steps.bench_work import peak_memory_mb, workers
 from sarcast.values import Split, Stack
 
@@ -81,9 +81,7 @@ class Judged:
     valid: np.ndarray
     """bool (n,)."""
     quiet: tuple[Maps, ...]
-    """Scores of the date as it is, one a stack: (1, y, x)."""
-    quiet_p: tuple[np.ndarray, ...]
-    """p-values of the same."""
+    """The date as it is, one a stack."""
     learn_seconds: float
     """CPU seconds a stack: history encoded, learned from and scored."""
     judge_seconds: float
@@ -145,34 +143,29 @@ def judge(name: str, places: Sequence[Place], settings: Injected, *, seeds: Sequ
     Raises:
         SarcastError: The row cannot be learned from these stacks.
     """
-    from sarcast.decide.calibrate import learn_null
+    from sarcast.decide.calibration import calibrate
 
     row = named(name)
-    maps: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = []
-    quiet, quiet_p = [], []
+    maps: list[list[Maps]] = []
+    quiet: list[Maps] = []
     clock = {"learn": 0.0, "judge": 0.0}
     judged = 0
     for seed in seeds:
         for number, place in enumerate(places):
             started = time.process_time()
             learned = row.learn(place.stack, place.split, seed=seed)
-            past = learned.history()
-            null = learn_null(past.values[past.valid])
+            null = calibrate(learned.history(), how=CALIBRATION, local=learned.local)
             clock["learn"] += time.process_time() - started
             started = time.process_time()
-            now = learned.judge(place.stack)
-            quiet.append(now)
-            quiet_p.append(null.p_value(now.values))
+            quiet.append(spread(null.read(learned.judge(place.stack))))
             for changed in _changed(place, number, settings, seed):
-                found = [learned.judge(stack) for stack in changed]
-                maps.append([(m.values, null.p_value(m.values), m.valid) for m in found])
-                judged += len(found)
+                maps.append([spread(null.read(learned.judge(stack))) for stack in changed])
+                judged += len(changed)
             clock["judge"] += time.process_time() - started
             judged += 1
     return _gathered(
         maps,
         quiet=tuple(quiet),
-        quiet_p=tuple(quiet_p),
         learn_seconds=clock["learn"] / len(quiet),
         judge_seconds=clock["judge"] / judged,
     )
@@ -192,14 +185,17 @@ def _alone(name: str, source: Path, settings: Injected, seeds: tuple[int, ...]) 
     return judge(name, places(source, settings), settings, seeds=seeds)
 
 
-def _gathered(maps: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]], **more: Any) -> Judged:
+def _gathered(maps: list[list[Maps]], **more: Any) -> Judged:
     """(chip) of (change) of maps, one after the other."""
     changes = range(len(maps[0]))
-    parts = [[np.concatenate([chip[c][k].ravel() for chip in maps]) for c in changes] for k in range(3)]
+
+    def every(field: str) -> np.ndarray:
+        return np.stack([np.concatenate([getattr(chip[c], field).ravel() for chip in maps]) for c in changes])
+
     return Judged(
-        scores=np.stack(parts[0]).astype(np.float32),
-        surprise=(-np.log10(np.stack(parts[1]))).astype(np.float32),
-        valid=np.logical_and.reduce(parts[2]),
+        scores=every("values"),
+        surprise=every("surprise"),
+        valid=np.asarray(every("valid").all(0)),
         memory_mb=peak_memory_mb(),
         **more,
     )

@@ -92,7 +92,8 @@ def _summary(
     auc, ap = FIGURES.index(_AUC), FIGURES.index(_AP)
     rows = []
     for name, one in found.items():
-        quiet, p = one.quiet[:stacks], one.quiet_p[:stacks]
+        quiet = one.quiet[:stacks]
+        p = [10.0 ** -m.surprise.astype(np.float64) for m in quiet]
         cells: list[Cell] = [name]
         cells += [f"{drawn[c][name].value[auc]:.3f} / {drawn[c][name].value[ap]:.3f}" for c in told.changes]
         shown = {"cells": told.block, "draws": resamples, "seed": 0}

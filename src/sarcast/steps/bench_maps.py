@@ -1,15 +1,14 @@
-"""What a bench asks of a row, and scores as maps at the stack's resolution."""
+"""What a bench asks of a row, and scores of cells as maps at the stack's resolution."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from sarcast.values import PatchGrid, Split, Stack
+    from sarcast.values import PatchGrid, Scores, Split, Stack
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,6 +17,8 @@ class Maps:
 
     values: np.ndarray
     """float32 (time, y, x); 0 where not valid."""
+    surprise: np.ndarray
+    """float32 (time, y, x): -log10 p; 0 where not valid."""
     valid: np.ndarray
     """bool (time, y, x)."""
 
@@ -25,12 +26,17 @@ class Maps:
 class Learned(Protocol):
     """What a row learned from history; history is encoded once."""
 
-    def history(self) -> Maps:
+    @property
+    def local(self) -> bool:
+        """What the whole frame did is to be taken off the scores, as the main job would."""
+        ...
+
+    def history(self) -> Scores:
         """Scores of history's dates, each by what left it out."""
         ...
 
-    def judge(self, stack: Stack) -> Maps:
-        """Scores of the last date of a stack whose other dates are those learned from: one map."""
+    def judge(self, stack: Stack) -> Scores:
+        """Scores of the last date of a stack whose other dates are those learned from."""
         ...
 
 
@@ -42,8 +48,16 @@ class Row(Protocol):
         ...
 
 
-def spread(values: np.ndarray, valid: np.ndarray, grid: PatchGrid) -> Maps:
-    """Cells to pixels: each pixel is the mean of the valid cells that cover it.
+def spread(scores: Scores) -> Maps:
+    """Calibrated scores of cells as maps: each pixel is the mean of the valid cells that cover it."""
+    assert scores.p_value is not None
+    surprise = np.where(scores.valid, -np.log10(np.maximum(scores.p_value, 1e-30)), 0)
+    values, valid = to_pixels(scores.values, scores.valid, scores.grid)
+    return Maps(values=values, surprise=to_pixels(surprise, scores.valid, scores.grid)[0], valid=valid)
+
+
+def to_pixels(values: np.ndarray, valid: np.ndarray, grid: PatchGrid) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the valid cells that cover each pixel, float32 (time, y, x), and where there is one.
 
     Args:
         values: (time, row, col).
@@ -51,7 +65,7 @@ def spread(values: np.ndarray, valid: np.ndarray, grid: PatchGrid) -> Maps:
         grid: The cells.
     """
     if grid.patch == grid.stride == 1:
-        return Maps(values=values, valid=valid)
+        return values.astype(np.float32), valid
     total = np.zeros((len(values), *grid.image))
     count = np.zeros(total.shape, np.int32)
     for row, top in enumerate(grid.tops):
@@ -59,11 +73,26 @@ def spread(values: np.ndarray, valid: np.ndarray, grid: PatchGrid) -> Maps:
             under = np.s_[:, top : top + grid.patch, left : left + grid.patch]
             total[under] += np.where(valid[:, row, col], values[:, row, col], 0)[:, None, None]
             count[under] += valid[:, row, col][:, None, None]
-    mean = total / np.maximum(count, 1)
-    return Maps(values=mean.astype(np.float32), valid=count > 0)
+    return (total / np.maximum(count, 1)).astype(np.float32), count > 0
 
 
-def stacked(maps: Sequence[tuple[np.ndarray, np.ndarray]]) -> Maps:
-    """Maps of (y, x) scores and validity, one date after the other."""
-    values, valid = zip(*maps, strict=True)
-    return Maps(values=np.stack(values).astype(np.float32), valid=np.stack(valid))
+def pixel_scores(stack: Stack, times: np.ndarray, values: np.ndarray, valid: np.ndarray) -> Scores:
+    """Scores of pixels as cells.
+
+    Args:
+        stack: Where they lie.
+        times: int: which of its dates.
+        values: (time, y, x).
+        valid: bool, same shape.
+    """
+    from sarcast.values import PatchGrid, Scores
+
+    return Scores(
+        values=np.where(valid, values, 0).astype(np.float32),
+        valid=valid,
+        times=stack.times.take(times),
+        grid=PatchGrid(image=values.shape[1:], patch=1, stride=1),
+        geobox=stack.geobox,
+        detector="plain",
+        stack=stack.name,
+    )

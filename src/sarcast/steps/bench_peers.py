@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarcast.errors import DataError
-from sarcast.steps.bench_maps import Maps, stacked
+from sarcast.steps.bench_maps import pixel_scores
 
 if TYPE_CHECKING:
-    from sarcast.values import Split, Stack
+    from sarcast.values import Scores, Split, Stack
 
 INSTALLED = find_spec("distmetrics") is not None
 
@@ -53,7 +53,14 @@ class PeerTransformer:
         torch.set_num_threads(1)
         model = load_transformer_model(self.weights, device="cpu")
         past = np.stack([_logits(stack, int(t)) for t in np.flatnonzero(split.fit)])
-        return _Peer(settings=self, model=model, past=past, now=_predicted(model, past, self))
+        return _Peer(
+            settings=self,
+            model=model,
+            past=past,
+            now=_predicted(model, past, self),
+            stack=stack,
+            fit=np.flatnonzero(split.fit),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,17 +71,22 @@ class _Peer:
     """float64 (time, band, y, x): logits, VV then VH; NaN where not valid."""
     now: tuple[np.ndarray, np.ndarray]
     """Mean and standard deviation of the judged date, (band, y, x)."""
+    stack: Stack
+    fit: np.ndarray
+    local: bool = False
 
-    def history(self) -> Maps:
+    def history(self) -> Scores:
         """Every date of history by the dates before it; the first few cannot be scored."""
         z = [np.full(self.past.shape[2:], np.nan)] * self.settings.least
         for t in range(self.settings.least, len(self.past)):
             z.append(_distance(self.past[t], _predicted(self.model, self.past[:t], self.settings)))
-        return stacked([_known(one) for one in z])
+        return pixel_scores(self.stack, self.fit, *_known(np.stack(z)))
 
-    def judge(self, stack: Stack) -> Maps:
+    def judge(self, stack: Stack) -> Scores:
         """The last date by history."""
-        return stacked([_known(_distance(_logits(stack, len(stack.times) - 1), self.now))])
+        last = len(stack.times) - 1
+        found = _known(_distance(_logits(stack, last), self.now)[None])
+        return pixel_scores(stack, np.array([last]), *found)
 
 
 def _predicted(model: Any, past: np.ndarray, settings: PeerTransformer) -> tuple[np.ndarray, np.ndarray]:

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from sarcast.errors import SettingsError
-from sarcast.steps.bench_maps import Learned, Maps, Row, spread, stacked
+from sarcast.steps.bench_maps import Learned, Row, pixel_scores
 from sarcast.steps.bench_peers import INSTALLED, PeerTransformer
 
 if TYPE_CHECKING:
-    from sarcast.decide.calibrate import Null
+    from sarcast.decide.calibration import Calibration
+    from sarcast.decide.fuse import Combination, Fusion
+    from sarcast.decide.nulls import How
     from sarcast.evaluate.pixel_baselines import PixelHistory
-    from sarcast.values import Features, Split, Stack
+    from sarcast.values import Features, Scores, Split, Stack
+
+
+CALIBRATION: How = "cell"
+"""Of p-values, as in the main job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +51,13 @@ class Pair:
 
     def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
         """Encode every date once, fit on history."""
+        from sarcast.steps.learn import centres
+
         encoder, detector = self.make_encoder(), self.make_detector()
         features = encoder.encode(stack)
         scorer = detector.fit(features, split, rng=np.random.default_rng(seed))
-        return _Pair(encoder=encoder, scorer=scorer, features=features, split=split)
+        local = not centres(detector)
+        return _Pair(encoder=encoder, scorer=scorer, features=features, split=split, local=local)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,18 +66,19 @@ class _Pair:
     scorer: Any
     features: Features
     split: Split
+    local: bool
 
-    def history(self) -> Maps:
-        found = self.scorer.score(self.features, [int(t) for t in np.flatnonzero(self.split.fit)])
-        return spread(found.values, found.valid, self.features.grid)
+    def history(self) -> Scores:
+        found: Scores = self.scorer.score(self.features, [int(t) for t in np.flatnonzero(self.split.fit)])
+        return found
 
-    def judge(self, stack: Stack) -> Maps:
+    def judge(self, stack: Stack) -> Scores:
         last = len(stack.times) - 1
         now = self.encoder.encode(stack, [last])
         values, valid = self.features.values.copy(), self.features.valid.copy()
         values[last], valid[last] = now.values[0], now.valid[0]
-        found = self.scorer.score(replace(self.features, values=values, valid=valid), [last])
-        return spread(found.values, found.valid, self.features.grid)
+        found: Scores = self.scorer.score(replace(self.features, values=values, valid=valid), [last])
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +113,7 @@ class Plain:
             window=self.window,
             frame=self.frame,
         )
-        return _Plain(encoder=encoder, known=known, measure=self.measure)
+        return _Plain(encoder=encoder, known=known, measure=self.measure, stack=stack, fit=fit)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,14 +121,21 @@ class _Plain:
     encoder: Any
     known: PixelHistory
     measure: str
+    stack: Stack
+    fit: np.ndarray
+    local: bool = False
 
-    def history(self) -> Maps:
+    def history(self) -> Scores:
         dates = range(len(self.known.level))
-        return stacked([self._one(self.known.level[t], self.known.valid[t], without=t) for t in dates])
+        found = [self._one(self.known.level[t], self.known.valid[t], without=t) for t in dates]
+        values, valid = (np.stack(part) for part in zip(*found, strict=True))
+        return pixel_scores(self.stack, self.fit, values, valid)
 
-    def judge(self, stack: Stack) -> Maps:
-        now = self.encoder.encode(stack, [len(stack.times) - 1])
-        return stacked([self._one(np.moveaxis(now.values[0], -1, 0), now.valid[0])])
+    def judge(self, stack: Stack) -> Scores:
+        last = len(stack.times) - 1
+        now = self.encoder.encode(stack, [last])
+        values, valid = self._one(np.moveaxis(now.values[0], -1, 0), now.valid[0])
+        return pixel_scores(stack, np.array([last]), values[None], valid[None])
 
     def _one(self, level: np.ndarray, valid: np.ndarray, *, without: int | None = None) -> Any:
         measure: Callable[..., Any] = getattr(self.known, self.measure)
@@ -127,32 +144,42 @@ class _Plain:
 
 @dataclass(frozen=True, kw_only=True)
 class Fused:
-    """Sum of the parts' -log10 p, each calibrated on history; valid where all parts are."""
+    """Several rows as one map: calibrated surprises fused on the finest cells, as `sarcast fuse` does."""
 
     parts: tuple[str, ...]
     """Names of rows."""
+    how: Combination = "stouffer"
+    """How surprises become one."""
+    weights: tuple[float, ...] | None = None
+    """One a part; all alike when not given."""
 
     def learn(self, stack: Stack, split: Split, *, seed: int) -> Learned:
-        """Every part by itself."""
-        from sarcast.decide.calibrate import learn_null
+        """Every part by itself, calibrated as the main job does."""
+        from sarcast.decide.calibration import calibrate
+        from sarcast.decide.fuse import learn_fusion
 
         learned = [named(name).learn(stack, split, seed=seed) for name in self.parts]
         past = [one.history() for one in learned]
-        nulls = [learn_null(maps.values[maps.valid]) for maps in past]
-        return _Fused(learned=learned, nulls=nulls, past=_summed(past, nulls))
+        null = [calibrate(p, how=CALIBRATION, local=one.local) for p, one in zip(past, learned, strict=True)]
+        past = [one.read(scores) for one, scores in zip(null, past, strict=True)]
+        fusion = learn_fusion(past, how=self.how, weights=self.weights)
+        return _Fused(learned=learned, calibrations=null, fusion=fusion, past=past)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Fused:
     learned: Sequence[Learned]
-    nulls: Sequence[Null]
-    past: Maps
+    calibrations: Sequence[Calibration]
+    fusion: Fusion
+    past: Sequence[Scores]
+    local: bool = False
 
-    def history(self) -> Maps:
-        return self.past
+    def history(self) -> Scores:
+        return self.fusion.fuse(self.past)
 
-    def judge(self, stack: Stack) -> Maps:
-        return _summed([one.judge(stack) for one in self.learned], self.nulls)
+    def judge(self, stack: Stack) -> Scores:
+        now = [one.judge(stack) for one in self.learned]
+        return self.fusion.fuse([c.read(scores) for c, scores in zip(self.calibrations, now, strict=True)])
 
 
 def missing() -> tuple[str, ...]:
@@ -216,12 +243,6 @@ def grid_of(*, quick: bool) -> list[str]:
     ]
 
 
-def _summed(maps: Sequence[Maps], nulls: Sequence[Null]) -> Maps:
-    valid = np.logical_and.reduce([one.valid for one in maps])
-    total = np.sum([-np.log10(n.p_value(m.values)) for m, n in zip(maps, nulls, strict=True)], axis=0)
-    return Maps(values=np.where(valid, total, 0).astype(np.float32), valid=valid)
-
-
 _RAW: dict[str, Any] = {"despeckle": "none"}
 _BOXCAR: dict[str, Any] = {"despeckle": "boxcar", "size": 3}
 _TV: dict[str, Any] = {"despeckle": "total_variation", "strength_db": 2.5}
@@ -249,6 +270,7 @@ BASELINE = "z-score, total variation, 20 dates"
 ALIKE = "pixels, z_score, 300 alike pixels, 1.5 px"
 """The classical row that learned maps have to lift: total variation, centred on alike pixels, averaged."""
 
+# Name -> row that is more than an encoder and a detector as they come. The name is what a table shows.
 ROWS: dict[str, Row] = {
     "log-ratio, raw": Plain(measure="log_ratio", look=_RAW),
     "log-ratio, total variation": Plain(measure="log_ratio", look=_TV),
@@ -260,6 +282,13 @@ ROWS: dict[str, Row] = {
         measure="z_score", look=_TV, dates=20, frame=True
     ),
     ALIKE: Pair(encoder="pixels", detector="z_score", look=_TV, normal={"neighbours": 300, "scales": (1.5,)}),
+    "fused: z-score, total variation; statistics": Fused(parts=(BASELINE, "statistics, z_score")),
+    "fused: raw pixels matched_filter; statistics": Fused(
+        parts=("raw pixels, matched_filter", "statistics, z_score")
+    ),
+    "fused: raw pixels matched_filter; gradients": Fused(
+        parts=("raw pixels, matched_filter", "gradients, z_score")
+    ),
 }
 _PEERS: dict[str, Row] = {
     "distmetrics, transformer_original, 10 dates": PeerTransformer(weights="transformer_original", dates=10),
@@ -267,10 +296,11 @@ _PEERS: dict[str, Row] = {
         weights="transformer_optimized", dates=10
     ),
 }
-if INSTALLED:
-    ROWS |= _PEERS
-"""Name -> row that is more than an encoder and a detector as they come. The name is what a table shows."""
-FAST = (*(name for name in ROWS if name not in {*_PEERS, ALIKE}), "statistics, z_score", "statistics, padim")
+ROWS |= _PEERS if INSTALLED else {}
+FAST = (
+    *(name for name, row in ROWS.items() if isinstance(row, Plain)),
+    "fused: z-score, total variation; statistics", "statistics, z_score", "statistics, padim",
+)  # fmt: skip
 """Rows of a quick look at injected changes."""
 INJECTED = (
     *ROWS, "statistics, z_score", "statistics, padim", "gradients, z_score", "pixels, z_score",

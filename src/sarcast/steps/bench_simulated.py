@@ -20,7 +20,7 @@ from pydantic import Field
 from sarcast.evaluate.planted import Judged
 from sarcast.runtime.settings import Settings
 from sarcast.sar.simulate.settings import KINDS, Kind, SimulateScene
-from sarcast.steps.bench_rows import Pair
+from sarcast.steps.bench_rows import CALIBRATION, Pair
 from sarcast.steps.bench_work import peak_memory_mb, workers
 
 if TYPE_CHECKING:
@@ -164,8 +164,9 @@ def _encode(row: Pair, place: Scene, path: Path) -> Cost:
 
 
 def _score(row: Pair, places: Sequence[Scene], home: Path) -> Scored:
-    from sarcast.decide.calibrate import learn_null
+    from sarcast.decide.calibration import calibrate
     from sarcast.stack.cells import read_features
+    from sarcast.steps.learn import centres
 
     detector = row.make_detector()
     found, seconds = [], 0.0
@@ -173,11 +174,13 @@ def _score(row: Pair, places: Sequence[Scene], home: Path) -> Scored:
         features = read_features(home / str(k))
         split = _split(features.times.time)
         started = time.process_time()
-        scores = detector.fit(features, split, rng=np.random.default_rng(place.seed)).score(features)
-        null = learn_null(scores.values[split.fit][scores.valid[split.fit]])
-        p = np.where(scores.valid, null.p_value(scores.values), 1)
+        scorer = detector.fit(features, split, rng=np.random.default_rng(place.seed))
+        history = scorer.score(features, [int(t) for t in np.flatnonzero(split.fit)])
+        null = calibrate(history, how=CALIBRATION, local=not centres(detector))
+        scores = null.read(scorer.score(features))
         seconds += time.process_time() - started
-        found.append((p, scores.valid, split.judge))
+        assert scores.p_value is not None
+        found.append((np.maximum(scores.p_value, 1e-30), scores.valid, split.judge))
     p_values, valid, judge = zip(*found, strict=True)
     cost = Cost(seconds=seconds, memory_mb=peak_memory_mb())
     return Scored(p=p_values, valid=valid, judge=judge, encode=cost, detect=cost)

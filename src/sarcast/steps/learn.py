@@ -53,7 +53,7 @@ def learn(
     features = read_features(features_path)
     split, _ = split_of(features.times, features_path.parent)
     chosen = build(DETECTORS[detector], options, where=f"detector {detector}")
-    beside = not _centres(chosen) if local is None else local
+    beside = not centres(chosen) if local is None else local
     told = {
         "detector": detector,
         "options": as_json(chosen),
@@ -96,12 +96,12 @@ def load(folder: Path) -> tuple[Any, Calibration]:
     return SCORERS[name].from_pretrained(folder), read_calibration(folder)
 
 
-def _centres(detector: Any) -> bool:
+def centres(detector: Any) -> bool:
     """Whether a detector, or every member of an ensemble, takes off what alike cells did together."""
     members = getattr(detector, "members", ())
     if members:
         each = (build(DETECTORS[m.detector], m.options, where=f"detector {m.detector}") for m in members)
-        return all(_centres(one) for one in each)
+        return all(centres(one) for one in each)
     return any(getattr(detector, name, 0) for name in ("neighbours", "clusters"))
 
 
