@@ -7,9 +7,10 @@ Every axis is varied alone, its first value the one sarcast uses; differences ar
 cells of later dates, after training on history alone. `context` and `time_encoding` are the paper's ablations
 (arXiv 2606.05700): the transformer of the recipe t-sar-jepa-tiny on the statistics of cells, or on tokens of
 --weights; with --cross they are made together, K by encoding. `target`, `pooling`, `cell` and `window` vary
-the encoder before --detector: `target` trains a new micro network on each place's history, beside the same
-one untrained; the others read sarcast-tiny or --weights. Scenes and protocol are those of `events`, set weak;
-where cells differ in size, all are judged on the smallest.
+the encoder before --detector: `target` trains a new micro network on each place's history, beside an
+untrained one; the others read sarcast-tiny or --weights. Scenes and protocol are those of `events`, set weak.
+Rows of an axis are judged on the same cells; those of `cell` on the smallest, where larger ones mix an event
+with what is around it.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from sarcast.evaluate.bootstrap import event_bootstrap, paired_difference
 from sarcast.evaluate.curves import average_precision
 from sarcast.evaluate.onset import cell_cover, onset_cells, onset_index
 from sarcast.runtime.settings import build, read_yaml
-from sarcast.sar.simulate import SimulateScene, simulate
+from sarcast.sar.simulate import Simulated, SimulateScene, simulate
 from sarcast.stack.split import split_history
 from sarcast.steps.pretrain import Pretrain, pretrain
 from sarcast.train.loop import Training
-from sarcast.values import Features, PatchGrid, Stack
+from sarcast.values import Features, PatchGrid, Split, Stack
 
 CONTEXTS = (7, 3, 5, 9)
 ENCODINGS = ("sinusoidal", "ctlpe", "linear")
@@ -78,7 +79,8 @@ class Trained:
 class Scene:
     """One scene judged in every way, and what that took."""
 
-    judged: events.Judged
+    judged: dict[str, events.Judged]
+    """Axis -> its rows."""
     seconds: dict[str, float]
     """Row -> CPU seconds of encoding, fitting and scoring; 0 where another row had done it."""
 
@@ -102,7 +104,7 @@ def main() -> None:
     scenes = []
     for seed in told.seeds:
         scenes.append(judge(settings, rows, seed=seed))
-        print(f"scene {seed}: {len(set(scenes[-1].judged.events)) - 1} events judged", flush=True)
+        print(f"scene {seed} done", flush=True)
     text = table(scenes, settings=settings, seeds=told.seeds, draws=told.draws)
     print(text)
     if told.out is not None:
@@ -155,39 +157,59 @@ def ways(
 
 
 def judge(settings: SimulateScene, rows: dict[tuple[str, str], events.Way], *, seed: int) -> Scene:
-    """Simulate one scene and score it in every way, on the smallest cells that any of them has."""
+    """Simulate one scene, score it in every way, and judge axis by axis."""
     simulated = simulate(settings, rng=np.random.default_rng(seed))
     stack = simulated.stack
     split = split_history(stack.times.time, np.ones(len(stack.times), bool))
     known: dict[str, Features] = {}
-    done: dict[str, tuple[np.ndarray, np.ndarray, PatchGrid]] = {}
-    skill: dict[str, tuple[float, ...]] = {}
+    done: dict[str, Way] = {}
     seconds = {}
     for (axis, value), way in rows.items():
         began = time.process_time()
         if repr(way) not in done:
             features = known[repr(way.encoder)] = _encoded(known, way.encoder, stack)
             p, valid, scorer = events.p_values(features, way.detector, split, seed=seed)
-            done[repr(way)] = -np.log10(p), valid, features.grid
+            skill: tuple[float, ...] = ()
             if isinstance(scorer, ForecastScorer):
-                quiet = events.untouched(simulated, features)
-                skill[f"{axis} = {value}"] = events.skills(scorer, features, split, quiet)
+                skill = events.skills(scorer, features, split, events.untouched(simulated, features))
+            done[repr(way)] = Way(surprise=-np.log10(p), valid=valid, grid=features.grid, skill=skill)
         seconds[f"{axis} = {value}"] = time.process_time() - began
-    grid = min((one[2] for one in done.values()), key=lambda g: g.patch)
-    fine = {name: (on(p, g, grid), on(v, g, grid)) for name, (p, v, g) in done.items()}
+    judged = {}
+    for axis in dict.fromkeys(axis for axis, _ in rows):
+        some = {f"{a} = {v}": done[repr(way)] for (a, v), way in rows.items() if a == axis}
+        judged[axis] = _judged(some, simulated, split)
+    return Scene(judged=judged, seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Way:
+    """What one row made of a scene."""
+
+    surprise: np.ndarray
+    """-log10 p (time, row, col)."""
+    valid: np.ndarray
+    grid: PatchGrid
+    skill: tuple[float, ...]
+    """Of a forecaster; empty for others."""
+
+
+def _judged(ways: dict[str, Way], simulated: Simulated, split: Split) -> events.Judged:
+    """Rows of one axis on the smallest cells that one of them has, where all of them have a score."""
+    grid = min((way.grid for way in ways.values()), key=lambda g: g.patch)
+    times, known = simulated.stack.times.time, simulated.labels.labels
+    onset = np.array([onset_index(times, label.onset) for label in known])
+    valid = np.logical_and.reduce([on(way.valid, way.grid, grid) for way in ways.values()])
+    block = max(1, 128 // grid.stride)
     cover = cell_cover(simulated.masks, grid)
-    onset = np.array([onset_index(stack.times.time, label.onset) for label in simulated.labels.labels])
-    valid = np.logical_and.reduce([v for _, v in fine.values()])
-    cells = onset_cells(cover, onset, valid=valid, judged=split.judge, block=max(1, 128 // grid.stride))
-    judged = events.Judged(
-        surprise={f"{a} = {v}": fine[repr(way)][0].ravel()[cells.index] for (a, v), way in rows.items()},
+    cells = onset_cells(cover, onset, valid=valid, judged=split.judge, block=block)
+    return events.Judged(
+        surprise={n: on(w.surprise, w.grid, grid).ravel()[cells.index] for n, w in ways.items()},
         labels=cells.labels,
         events=cells.event_ids,
         blocks=cells.block_ids,
-        kinds=tuple(label.kind for label in simulated.labels.labels),
-        skill=skill,
+        kinds=tuple(label.kind for label in known),
+        skill={name: way.skill for name, way in ways.items() if way.skill},
     )
-    return Scene(judged=judged, seconds=seconds)
 
 
 def on(values: np.ndarray, grid: PatchGrid, fine: PatchGrid) -> np.ndarray:
@@ -199,31 +221,33 @@ def on(values: np.ndarray, grid: PatchGrid, fine: PatchGrid) -> np.ndarray:
 
 def table(scenes: list[Scene], *, settings: SimulateScene, seeds: Sequence[int], draws: int) -> str:
     """One row a value: pooled figures with intervals, difference from the first of its axis, cost, skill."""
-    pooled = events.pool([scene.judged for scene in scenes])
-    count = len(set(pooled.events[pooled.labels]))
     lines = [
         f"Scenes: SimulateScene(kinds={settings.kinds},",
         f"strength_db={settings.strength_db}, shape={settings.shape}, dates={settings.dates});",
-        f"seeds {list(seeds)}; {draws} resamples of events and of blocks of negatives;",
-        f"{count} events, {int(pooled.labels.sum())} positive of {len(pooled.labels)} judged cells.",
+        f"seeds {list(seeds)}; {draws} resamples of events and of blocks of negatives of 128 x 128 px.",
         "In brackets 95 % intervals. Differences in AP are from the first row of the axis. Skill is",
         "1 - loss / loss of the context mean on later dates, cells without events, mean over scenes.",
-        "Seconds are CPU seconds a scene; a row another one had done already costs 0.",
+        "Seconds are CPU seconds a scene; a row another one had done already costs 0. Axes with cells of",
+        "other sizes have other positives: compare rows within an axis.",
         "",
         "| axis | value | ROC-AUC | AP | recall at 1e-3 | AP less the first's | skill later | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    first: dict[str, str] = {}
-    for name in pooled.surprise:
-        axis, value = name.split(" = ", 1)
-        lines.append(
-            f"| {axis} | {value} | {' | '.join(_row(pooled, scenes, name, first.get(axis), draws))} |"
-        )
-        first.setdefault(axis, name)
+    for axis in scenes[0].judged:
+        pooled = events.pool([scene.judged[axis] for scene in scenes])
+        first = next(iter(pooled.surprise))
+        found = len(set(pooled.events[pooled.labels]))
+        counts = f"{found} events; {int(pooled.labels.sum())} of {len(pooled.labels)} cells positive"
+        for name in pooled.surprise:
+            row = " | ".join(_row(pooled, scenes, axis, name, None if name == first else first, draws))
+            title = f"{axis} ({counts})" if name == first else axis
+            lines.append(f"| {title} | {name.removeprefix(f'{axis} = ')} | {row} |")
     return "\n".join(lines) + "\n"
 
 
-def _row(pooled: events.Judged, scenes: list[Scene], name: str, first: str | None, draws: int) -> list[str]:
+def _row(
+    pooled: events.Judged, scenes: list[Scene], axis: str, name: str, first: str | None, draws: int
+) -> list[str]:
     told = {"draws": draws, "seed": 0, "block_ids": pooled.blocks}
     found = event_bootstrap(
         pooled.surprise[name], pooled.labels, pooled.events, statistics=events.FIGURES, **told
@@ -237,7 +261,8 @@ def _row(pooled: events.Judged, scenes: list[Scene], name: str, first: str | Non
             statistics={"AP": average_precision}, **told,
         )["AP"]  # fmt: skip
         row.append(f"{better.value:+.3f} [{better.low:+.3f}, {better.high:+.3f}]")
-    skills = [scene.judged.skill[name][2] for scene in scenes if name in scene.judged.skill]
+    some = [scene.judged[axis].skill for scene in scenes]
+    skills = [skill[name][2] for skill in some if name in skill]
     row.append(f"{np.mean(skills):+.3f}" if skills else "")
     return [*row, f"{np.mean([scene.seconds[name] for scene in scenes]):.0f}"]
 
