@@ -149,6 +149,9 @@ _FLOOR = 1e-6
 def global_rx(z: np.ndarray, seen: np.ndarray, *, shrinkage: float | Literal["ledoit_wolf"]) -> np.ndarray:
     """Distance of each cell from all seen cells of the date, by one eigen-decomposition.
 
+    With fewer cells than features it is that of the cells' products with each other: its vectors hold where
+    each cell lies along the axes of the covariance, and outside of them no cell lies.
+
     Args:
         z: float64 (cell, dim).
         seen: bool (cell,).
@@ -162,11 +165,12 @@ def global_rx(z: np.ndarray, seen: np.ndarray, *, shrinkage: float | Literal["le
         return distance
     away = z[seen] - z[seen].mean(0)
     count, dim = away.shape
-    square = away.T @ away
+    square = away @ away.T if count < dim else away.T @ away
     share, variance = _shrunk(square, (away**2).sum(1), np.array(count), dim, shrinkage)
     spread, axes = np.linalg.eigh(square / count)
-    along_axes = (1 - share) * np.maximum(spread, 0) + share * variance
-    distance[seen] = np.sqrt(((away @ axes) ** 2 / along_axes).mean(1))
+    spread = np.maximum(spread, 0)
+    along_axes = axes**2 * (count * spread) if count < dim else (away @ axes) ** 2
+    distance[seen] = np.sqrt((along_axes / ((1 - share) * spread + share * variance)).sum(1) / dim)
     return distance
 
 
