@@ -62,8 +62,13 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 
 
 def save_encoder(folder: Path, encoder: Pretrained, *, half: bool = False) -> None:
-    """Write config.json and model.safetensors into `folder` (made here); `half`: 16 bits a weight, not 32."""
+    """Write config.json and model.safetensors into `folder` (made here); `half`: 16 bits a weight, not 32.
+
+    Raises:
+        SettingsError: The card is for another number of channels than the network.
+    """
     vit = encoder.vit
+    _check_channels(encoder.card, vit.channels, where=str(folder))
     config = {
         "encoder": KIND,
         "version": VERSION,
@@ -90,7 +95,7 @@ def load_encoder(path: Path, *, card: Card | None = None) -> Pretrained:
 
     Raises:
         ArtefactError: Missing, unreadable, or a tensor is missing or misshapen (named).
-        SettingsError: A file without a card, or a folder with another.
+        SettingsError: A file without a card, a folder with another, or a card for other channels.
     """
     found = find_weights(path)
     return _from_folder(found, card) if found.is_dir() else _from_file(found, card)
@@ -120,6 +125,7 @@ def _from_folder(folder: Path, card: Card | None) -> Pretrained:
         window, about = int(config["window"]), dict(config["about"])
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"expected a whole config.json, found {error!r} wrong, in {folder}") from None
+    _check_channels(own, vit.channels, where=str(folder))
     if card is not None and card != own:
         raise SettingsError(f"expected no card beside a folder that has its own, found another, for {folder}")
     load_public(
@@ -143,6 +149,7 @@ def _from_file(path: Path, card: Card | None) -> Pretrained:
         raise ArtefactError(
             f"expected patch_embed.proj and mlp.fc1, found {error} wrong, in {path}"
         ) from None
+    _check_channels(card, channels, where=where)
     vit = ViT(
         size, patch=patch, channels=channels, ratio=hidden.shape[0] / hidden.shape[1], rng=torch.Generator()
     )
@@ -150,3 +157,12 @@ def _from_file(path: Path, card: Card | None) -> Pretrained:
     return Pretrained(
         vit=vit.eval(), card=card, window=PUBLIC_WINDOW, about={"file": path.name, "stages": ["pretrain"]}
     )
+
+
+def _check_channels(card: Card, channels: int, *, where: str) -> None:
+    """A card without channels scales each image by itself, whatever the network takes."""
+    if card.channels and len(card.channels) != channels:
+        raise SettingsError(
+            f"expected a card of {channels} channels as the network has, found {', '.join(card.channels)}, "
+            f"for {where}"
+        )
