@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 PLAIN = ("mean shift, dB", "coefficient of variation", "z to the same season")
 """Rows that are no detector."""
-DETECTORS_DEFAULT = ("z_score", "linear_ar")
+DETECTORS_DEFAULT = ("z_score", "log_ratio", "mahalanobis", "omnibus", "cusum", "linear_ar")
 UNCHANGED = "noChange"
 _BANDS = ("vv", "vh")
 _LABELS = "val_sites_subset.geojson"
