@@ -31,6 +31,7 @@ def test_injected_prints_and_writes_one_report_of_the_rows_asked_for(source, tmp
     text = out.read_text()
     for shown in (said, text):
         assert "z-score, 3 x 3 mean" in shown and "z-score, total variation, 20 dates" in shown
+        assert "injected.references = 10" in shown and "injected.draws" not in shown
         assert "seeds [0]" in shown and "history the 10 dates" in shown
         assert "statistics, padim" not in shown
     assert text.startswith("# Changes injected into real stacks") and "| row |" in text
@@ -86,7 +87,7 @@ def test_simulated_prints_events_and_false_alarms_of_every_pair(capsys):
     for row in everything.values():
         assert row["ROC-AUC"]["value"] > 0.8 and row["p < 0.01"]["value"] < 0.05
         assert row["MB"] > 50 and row["detect, s"] > 0
-    assert "capella 224 px, right, ascending, 37 degrees" in found["about"][0]
+    assert "capella 224 px, right, ascending, 37 degrees" in found["about"][1]
     assert found["tables"][-1]["title"].startswith("By kind")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -72,6 +73,7 @@ def bench(settings: Bench) -> dict[str, Any]:
     if settings.which in NEEDS_SOURCE and settings.source is None:
         raise SettingsError(f"expected --source with the data of bench {settings.which}, found none")
     report = import_module(PARTS[settings.which]).report(settings)
+    report = replace(report, about=(_command(settings), *report.about))
     text = as_markdown(report)
     found = as_values(report)
     if settings.out is not None:
@@ -84,6 +86,28 @@ def bench(settings: Bench) -> dict[str, Any]:
 
 
 NEEDS_SOURCE = ("injected", "sites")
+
+
+def _command(settings: Bench) -> str:
+    """What wrote the report: the verb, the version, and settings other than the defaults that shape it."""
+    from sarcast import __version__
+
+    shaping = [name for name in Bench.model_fields if name not in ("which", *PARTS, *_NOT_SHAPING)]
+    given: dict[str, Any] = {name: getattr(settings, name) for name in shaping}
+    usual = {name: Bench.model_fields[name].default for name in shaping}
+    own = getattr(settings, settings.which)
+    for name, field in type(own).model_fields.items():
+        given[f"{settings.which}.{name}"], usual[f"{settings.which}.{name}"] = (
+            getattr(own, name),
+            field.default,
+        )
+    told = [f"{name} = {value}" for name, value in given.items() if value != usual[name]]
+    return f"Written by `sarcast bench {settings.which}`, sarcast {__version__}; " + (
+        f"settings: {'; '.join(told)}; the others as they come." if told else "settings as they come."
+    )
+
+
+_NOT_SHAPING = ("source", "jobs", "markdown", "out")
 
 
 def as_text(found: dict[str, Any]) -> str:

@@ -100,7 +100,9 @@ def _show(cell: Cell, signed: bool) -> str:
 def _number(value: float, signed: bool) -> str:
     if value and abs(value) < 0.01 and not signed:
         return f"{value:.2g}" if abs(value) >= 1e-4 else f"{value:.0e}"
-    return f"{value:+.3f}" if signed else f"{value:.3f}" if abs(value) < 10 else f"{value:.0f}"
+    if signed:
+        return f"{value:+.3f}"
+    return f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
 
 
 def _plain(cell: Any) -> Any:
