@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from sarcast.errors import SettingsError, ShapeError
 
-_STRIP_BYTES = 2**17
+_STRIP_BYTES = 2**18
 """Of one float32 array of a strip: a handful of them stay in the processor's cache."""
 _LEAST_SHARE = 0.5
 """Of a whole window's pixels: fewer measured ones and there is no estimate."""
@@ -45,12 +48,13 @@ def coherence(
     """
     _check(a, b, valid, window, step)
     rows, cols = _centres(a.shape, step)
-    found = np.zeros((len(rows), len(cols)), np.float32)
-    enough = np.zeros(found.shape, bool)
+    found = np.empty((len(rows), len(cols)), np.float32)
+    enough = np.empty(found.shape, bool)
     per_strip = max(1, _STRIP_BYTES // (4 * a.shape[1] * step[0]))
+    strips = _Strips(a, b, valid, window, cols, _Scratch())
     for start in range(0, len(rows), per_strip):
         out = slice(start, min(start + per_strip, len(rows)))
-        _strip(a, b, valid, rows[out], cols, window, found[out], enough[out])
+        strips.fill(rows[out], found[out], enough[out])
     return found, enough
 
 
@@ -75,83 +79,117 @@ def _centres(shape: tuple[int, ...], step: tuple[int, int]) -> tuple[range, rang
     return rows, cols
 
 
-def _strip(
-    a: np.ndarray,
-    b: np.ndarray,
-    valid: np.ndarray | None,
-    rows: range,
-    cols: range,
-    window: tuple[int, int],
-    found: np.ndarray,
-    enough: np.ndarray,
-) -> None:
-    """Fill the estimates centred on `rows`, from the pixels their windows reach."""
-    half = window[0] // 2
-    first, last = rows[0] - half, rows[-1] + half + 1
-    inside = slice(max(first, 0), min(last, len(a)))
-    pad = (inside.start - first, last - inside.stop)
-    one, other = (np.asarray(image[inside], np.complex64) for image in (a, b))
-    power, other_power = _power(one), _power(other)
-    seen = (power > 0) & (other_power > 0) & (power < np.inf) & (other_power < np.inf)
-    if valid is not None:
-        seen &= valid[inside]
-    cross = np.conj(other)
+class _Scratch:
+    """Arrays that every strip uses again: memory given back and asked for anew is paged in anew."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, np.ndarray] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+        """An array of that shape, whatever in it; the one of that name before it is overwritten."""
+        size = shape[0] * shape[1]
+        if name not in self._held or len(self._held[name]) < size:
+            self._held[name] = np.empty(size, dtype)
+        return self._held[name][:size].reshape(shape)
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """The images, and which windows are asked for."""
+
+    a: np.ndarray
+    b: np.ndarray
+    valid: np.ndarray | None
+    window: tuple[int, int]
+    cols: range
+    scratch: _Scratch
+
+    def fill(self, rows: range, found: np.ndarray, enough: np.ndarray) -> None:
+        """Estimates centred on `rows`, from the pixels their windows reach."""
+        cross, power, other_power, count = self._sums(rows)
+        np.greater_equal(count, _LEAST_SHARE * self.window[0] * self.window[1], out=enough)
+        size = np.sqrt(power, out=power)
+        size *= np.sqrt(other_power, out=other_power)
+        measured = np.greater(size, 0, out=self.scratch("some", size.shape, bool))
+        measured &= enough
+        np.abs(cross, out=found)
+        np.divide(found, size, out=found, where=measured)
+        np.copyto(found, 0, where=np.logical_not(measured, out=measured))
+        np.minimum(found, 1, out=found)
+
+    def _sums(self, rows: range) -> list[np.ndarray]:
+        """Window sums of the cross product, the powers and the count; outside the image all are 0."""
+        half = self.window[0] // 2, self.window[1] // 2
+        first, last = rows[0] - half[0], rows[-1] + half[0] + 1
+        inside = slice(max(first, 0), min(last, len(self.a)))
+        valid = None if self.valid is None else self.valid[inside]
+        parts = _parts(self.a[inside], self.b[inside], valid, self.scratch)
+        cols = slice(self.cols.start, self.cols.stop, self.cols.step)
+        sums = []
+        for name, part in parts.items():
+            shape = (last - first, part.shape[1] + 2 * half[1])
+            grown = self.scratch(f"grown {part.dtype}", shape, part.dtype)
+            grown[...] = 0
+            at = inside.start - first, half[1]
+            grown[at[0] : at[0] + len(part), at[1] : at[1] + part.shape[1]] = part
+            down = _runs(grown, self.window[0], 0, name, self.scratch)[:: rows.step]
+            sums.append(_runs(down, self.window[1], 1, name, self.scratch)[:, cols])
+        return sums
+
+
+def _parts(
+    a: np.ndarray, b: np.ndarray, valid: np.ndarray | None, scratch: _Scratch
+) -> dict[str, np.ndarray]:
+    """Cross product, both powers and the count (1 or 0) of every pixel: all 0 where it was not measured."""
+    one, other = (np.asarray(image, np.complex64) for image in (a, b))
+    cross = scratch("cross", a.shape, np.complex64)
     with np.errstate(invalid="ignore", over="ignore"):
+        np.conjugate(other, out=cross)
         cross *= one
+        powers = [_power(image, name, scratch) for image, name in ((one, "power"), (other, "other"))]
+        seen, some = scratch("seen", a.shape, bool), scratch("some", a.shape, bool)
+        np.greater(powers[0], 0, out=seen)
+        for power in powers:
+            seen &= np.greater(power, 0, out=some)
+            seen &= np.less(power, np.inf, out=some)
+    if valid is not None:
+        seen &= valid
+    count = scratch("count", a.shape, np.float32)
+    count[...] = seen
     if not seen.all():
-        for part in (cross, power, other_power):
-            np.copyto(part, 0, where=~seen)
-        count = _sums(seen.astype(np.float32), window, pad, rows, cols)
-    else:
-        ones = np.ones((len(seen), 1), np.float32), np.ones((1, seen.shape[1]), np.float32)
-        count = _down(ones[0], window[0], pad, rows) * _across(ones[1], window[1], cols)
-    cross, power, other_power = (_sums(part, window, pad, rows, cols) for part in (cross, power, other_power))
-    np.greater_equal(count, _LEAST_SHARE * window[0] * window[1], out=enough)
-    size = np.sqrt(power, out=power)
-    size *= np.sqrt(other_power, out=other_power)
-    np.divide(np.abs(cross), size, out=found, where=enough & (size > 0))
-    np.minimum(found, 1, out=found)
+        missed = np.logical_not(seen, out=seen)
+        for part in (cross, *powers):
+            np.copyto(part, 0, where=missed)
+    return {"cross": cross, "power": powers[0], "other": powers[1], "count": count}
 
 
-def _power(image: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", over="ignore"):
-        power: np.ndarray = image.real**2
-        power += image.imag**2
+def _power(image: np.ndarray, name: str, scratch: _Scratch) -> np.ndarray:
+    power = np.square(image.real, out=scratch(name, image.shape, np.float32))
+    power += np.square(image.imag, out=scratch("square", image.shape, np.float32))
     return power
 
 
-def _sums(
-    part: np.ndarray, window: tuple[int, int], pad: tuple[int, int], rows: range, cols: range
-) -> np.ndarray:
-    """Window sums centred on `rows` and `cols`."""
-    return _across(_down(part, window[0], pad, rows), window[1], cols)
-
-
-def _down(part: np.ndarray, size: int, pad: tuple[int, int], rows: range) -> np.ndarray:
-    """Sums of `size` rows, every `rows.step` from the first, with `pad` rows of zeros before and after."""
-    grown = part if pad == (0, 0) else np.pad(part, (pad, (0, 0)))
-    return _runs(grown, size)[:: rows.step]
-
-
-def _across(part: np.ndarray, size: int, centres: range) -> np.ndarray:
-    """Sums of `size` columns around each of `centres`; what lies outside is 0."""
-    half = size // 2
-    sums = _runs(np.pad(part, ((0, 0), (half, half))).T, size).T
-    return sums[:, centres.start : centres.stop : centres.step]
-
-
-def _runs(part: np.ndarray, size: int) -> np.ndarray:
-    """Sums of `size` neighbours along the first axis, from sums of 1, 2, 4 ... neighbours."""
-    length = len(part) - size + 1
+def _runs(part: np.ndarray, size: int, axis: int, name: str, scratch: _Scratch) -> np.ndarray:
+    """Sums of `size` neighbours along an axis, from sums of 1, 2, 4 ... neighbours."""
+    length = part.shape[axis] - size + 1
     total: np.ndarray | None = None
     run, width, done = part, 1, 0
     while True:
         if size & width:
-            piece = run[done : done + length]
-            total = piece.copy(order="K") if total is None else np.add(total, piece, out=total)
+            piece = _cut(run, axis, done, length)
+            if total is None:
+                total = scratch(f"total {axis} {name}", piece.shape, part.dtype)
+                np.copyto(total, piece)
+            else:
+                total += piece
             done += width
         if 2 * width > size:
             assert total is not None
             return total
-        run = run[:-width] + run[width:]
+        left, right = (_cut(run, axis, at, run.shape[axis] - width) for at in (0, width))
+        run = np.add(left, right, out=scratch(f"run {width} {axis} {part.dtype}", left.shape, part.dtype))
         width *= 2
+
+
+def _cut(part: np.ndarray, axis: int, start: int, length: int) -> np.ndarray:
+    return part[start : start + length] if axis == 0 else part[:, start : start + length]
