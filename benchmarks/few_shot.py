@@ -13,29 +13,30 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import os
 import tempfile
 import textwrap
-import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from PIL import Image
 from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
-from sarcast.errors import ArtefactError
+from sarcast.errors import ArtefactError, DataError, ProductError
 from sarcast.nn.gradient import ratio_gradients
 from sarcast.nn.vit import SIZES, ViT
 from sarcast.objectives.local_masked_gradient import LocalMaskedGradient
+from sarcast.readers.chip_files import ChipFile
+from sarcast.readers.chip_sources import from_manifest
+from sarcast.readers.labelled_chips import LabelledChips
 from sarcast.runtime.settings import as_json
 from sarcast.train.checkpoint import Epoch, History, load_state
 from sarcast.train.loop import Batch, Training, processes, train
@@ -146,30 +147,45 @@ def read(path: Path, *, most: int | None = None) -> tuple[Chips, Chips]:
     """Chips of the train role and of the test role, cut to their middle; at most `most` of a class and role.
 
     Raises:
-        ArtefactError: The archive is missing, or another thing.
+        ArtefactError: The archive is missing, or another thing, or a chip is in both roles.
     """
-    try:
-        with zipfile.ZipFile(path) as held:
-            told = pd.read_csv(io.BytesIO(held.read("mstar_soc/manifest.csv")))
-            if most is not None:
-                told = told[told["std_single_serial"] == 1].groupby(["split", "class"]).head(most)
-            images = np.stack([_middle(held.read(f"mstar_soc/{name}")) for name in told["path"]])
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ArtefactError(f"expected the MSTAR chips, found {error}, in {path}") from None
-    every = Chips(
-        pixels=torch.from_numpy(images).float()[:, None] / 255,
-        classes=np.unique(told["class"], return_inverse=True)[1],
-        single=told["std_single_serial"].to_numpy() == 1,
+    listed = partial(
+        from_manifest,
+        ChipFile(path=path, member="mstar_soc/manifest.csv"),
+        side=CUT,
+        label="class",
+        role="split",
+        prefix="mstar_soc/",
     )
-    learn, judge = (every[np.flatnonzero(told["split"] == role)] for role in ("train", "test"))
-    return learn, judge
+    try:
+        every, single = listed(), set(listed(only={"std_single_serial": "1"}).ids)
+        if most is not None:
+            every = every[_first(every, single, most)]
+        parts = every.parts()
+        return _chips(parts["train"], single), _chips(parts["test"], single)
+    except (ProductError, DataError) as error:
+        raise ArtefactError(f"expected the MSTAR chips, found: {error}") from None
 
 
-def _middle(jpeg: bytes) -> np.ndarray:
-    """uint8 (CUT, CUT)."""
-    image = np.asarray(Image.open(io.BytesIO(jpeg)).convert("L"))
-    top, left = ((side - CUT) // 2 for side in image.shape)
-    return image[top : top + CUT, left : left + CUT]
+def _first(chips: LabelledChips, single: set[str], most: int) -> np.ndarray:
+    """Indices of the first `most` chips of each class and role, of one serial."""
+    count: Counter[tuple[str, int]] = Counter()
+    found = []
+    for i, name in enumerate(chips.ids):
+        key = chips.roles[i], int(chips.labels[i])
+        if name in single and count[key] < most:
+            count[key] += 1
+            found.append(i)
+    return np.array(found)
+
+
+def _chips(chips: LabelledChips, single: set[str]) -> Chips:
+    pixels, _ = chips.pixels()
+    return Chips(
+        pixels=torch.from_numpy(pixels),
+        classes=chips.labels,
+        single=np.array([name in single for name in chips.ids]),
+    )
 
 
 def shrunk(pixels: torch.Tensor, side: int) -> torch.Tensor:
