@@ -90,7 +90,7 @@ VERBS = {
     "bench": Verb(
         "sarcast.steps.bench",
         "Bench",
-        "injected: every detector on every encoder, judged alike, one report",
+        "injected, simulated or sites: every detector on every encoder, judged alike",
         ("which",),
     ),
 }

@@ -52,11 +52,8 @@ def ellipses(
     near = np.ones(shape, bool)
     near[margin : shape[0] - margin, margin : shape[1] - margin] = False
     for event in np.argsort(-areas):
-        for _ in range(_TRIES):
-            inside = _ellipse(shape, float(areas[event]), rng)
-            if inside.any() and not (inside & near).any():
-                break
-        else:
+        inside = _free(near, float(areas[event]), rng)
+        if inside is None:
             raise SettingsError(
                 f"expected room for {count} ellipses of {share:.1%} of {shape[0]} x {shape[1]} px, found none"
             )
@@ -150,7 +147,16 @@ def _present(events: np.ndarray) -> np.ndarray:
     return found[found >= 0]
 
 
-def _ellipse(shape: tuple[int, int], area: float, rng: np.random.Generator) -> np.ndarray:
+def _free(taken: np.ndarray, area: float, rng: np.random.Generator) -> np.ndarray | None:
+    """An ellipse on none of the `taken` pixels, bool (y, x); None where none was found."""
+    for _ in range(_TRIES):
+        inside = _ellipse(taken.shape, area, rng)
+        if inside.any() and not (inside & taken).any():
+            return inside
+    return None
+
+
+def _ellipse(shape: tuple[int, ...], area: float, rng: np.random.Generator) -> np.ndarray:
     """An ellipse of `area` pixels anywhere, axes and direction drawn: bool (y, x)."""
     ratio, angle = rng.uniform(1, 2.5), rng.uniform(0, np.pi)
     long = np.sqrt(area * ratio / np.pi)
