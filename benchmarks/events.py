@@ -1,6 +1,7 @@
 """How well planted events are found: every encoder x detector beside simple baselines, with intervals.
 
-    python -m benchmarks.events [--seeds 0 1 2 3 4] [--set weak|all] [--quick] [--classical] [--out FILE.md]
+    python -m benchmarks.events [--seeds 0 1 2 3 4] [--set weak|all] [--quick] [--classical]
+                                [--detectors NAME ...] [--out FILE.md]
 
 Simulated Capella-like scenes, one a seed; history is the first half of the dates. Judged as in the demo:
 positives are cells an event covers at its onset, negatives cells no event has touched. Every way is judged on
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from sarcast.decide.calibrate import learn_null
+from sarcast.detectors import DETECTORS
 from sarcast.detectors.coefficient_of_variation import CoefficientOfVariation
 from sarcast.detectors.cusum import Cusum
 from sarcast.detectors.directions import along
@@ -27,6 +29,7 @@ from sarcast.detectors.forecasting import Forecasting, ForecastScorer
 from sarcast.detectors.log_ratio import LogRatio
 from sarcast.detectors.mahalanobis import Mahalanobis
 from sarcast.detectors.omnibus import Omnibus
+from sarcast.detectors.probabilistic_transformer import ProbabilisticTransformer
 from sarcast.detectors.series import Series, left_out, series_of, windows
 from sarcast.detectors.transformer import Transformer
 from sarcast.detectors.z_score import ZScore
@@ -96,6 +99,12 @@ def classical() -> dict[str, Way]:
     return rows | {f"omnibus, {r}": Way(encoder=level, detector=Omnibus(reference=r)) for r in told}
 
 
+def named(names: list[str]) -> dict[str, Way]:
+    """Rows of detectors by name, as they come, on `statistics`, beside the default."""
+    rows = {f"statistics, {name}": Way(encoder=Statistics(), detector=DETECTORS[name]()) for name in names}
+    return {DEFAULT: Way(encoder=Statistics(), detector=ZScore()), **rows}
+
+
 def main() -> None:
     """Run, print, and write the tables where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -104,10 +113,12 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=500, help="resamples")
     parser.add_argument("--quick", action="store_true", help="leave the networks out")
     parser.add_argument("--classical", action="store_true", help="the classical detectors instead")
+    parser.add_argument("--detectors", nargs="+", choices=list(DETECTORS), help="only these, on statistics")
     parser.add_argument("--out", type=Path, default=None, help="Markdown file to write the tables to")
     told = parser.parse_args()
     torch.set_num_threads(1)
     every = classical() if told.classical else ways()
+    every = named(told.detectors) if told.detectors else every
     rows = {n: w for n, w in every.items() if not (told.quick and isinstance(w.detector, Forecasting))}
     scenes = []
     for seed in told.seeds:
@@ -133,7 +144,7 @@ def judge(settings: SimulateScene, rows: dict[str, Way], *, seed: int) -> Judged
         p, seen, scorer = p_values(features, way.detector, split, seed=seed)
         surprise[name] = -np.log10(p)
         valid = seen if valid is None else valid & seen
-        if isinstance(scorer, ForecastScorer):
+        if isinstance(scorer, ForecastScorer) and not isinstance(way.detector, ProbabilisticTransformer):
             skill[name] = skills(scorer, features, split, untouched(simulated, features))
     assert valid is not None
     cover = cell_cover(simulated.masks, features.grid)

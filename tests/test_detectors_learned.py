@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sarcast.detectors import DETECTORS, SCORERS
+from sarcast.detectors.cross_fit import noise_of
 from sarcast.detectors.ensemble import Ensemble
 from sarcast.detectors.geometry_transformer import GeometryTransformer
 from sarcast.detectors.lstm import LSTM
@@ -17,6 +17,7 @@ from sarcast.detectors.tcn import TCN
 from sarcast.detectors.transformer import Transformer
 from sarcast.detectors.z_score import ZScore
 from sarcast.errors import SarcastError
+from sarcast.runtime.model import load_model, save_model
 from sarcast.runtime.settings import build
 from sarcast.values import Split
 
@@ -47,18 +48,61 @@ def test_spread_is_calibrated_where_noise_differs(make_features, rng, likelihood
     values *= np.where(loud, 3.0, 1.0)[..., None]
     features = replace(features, values=values.astype(np.float32))
     shares = {}
-    told = {**ATTENTION, "pooled": 1.0, "today": 0, "batch": 128, "learning_rate": 5e-3, "epochs": 10}
+    told = {
+        **ATTENTION,
+        "pooled": 1.0,
+        "today": 0,
+        "noise": "frame",
+        "batch": 128,
+        "learning_rate": 5e-3,
+        "epochs": 10,
+    }
     for name, detector in (
         ("plain", Transformer(**told)),
         ("sure", ProbabilisticTransformer(**told, likelihood=likelihood)),
     ):
         scorer = fit(detector, features, history)
         errors, valid = scorer.errors(features, range(history, dates))
-        z = np.abs(errors / scorer.noise).reshape(dates - history, *loud.shape, 2)
+        z = np.abs(errors / scorer.noise[0]).reshape(dates - history, *loud.shape, 2)
         assert valid.all()
         shares[name] = [float((z[:, where] > 2).mean()) for where in (~loud, loud)]
     assert shares["plain"][0] < 0.01 and shares["plain"][1] > 0.08
     assert all(0.015 < share < 0.08 for share in shares["sure"])
+
+
+def test_noise_is_that_of_the_cell_and_its_like_without_the_fold(rng):
+    errors, valid = rng.normal(size=(9, 30, 2)), rng.random((9, 30)) < 0.7
+    valid[:, 4] = False
+    errors *= valid[..., None]
+    near = rng.integers(0, 30, (30, 5))
+    found = noise_of(errors, valid, near)
+    every = [np.mean(errors[valid][:, d] ** 2) for d in range(2)]
+
+    def own(c, d):
+        return np.mean(errors[valid[:, c], c, d] ** 2) if valid[:, c].any() else every[d]
+
+    for c in range(30):
+        for d in range(2):
+            like = np.mean([own(n, d) for n in near[c]])
+            mine = own(c, d) if valid[:, c].any() else like
+            assert found[c, d] == pytest.approx(np.sqrt((mine + like) / 2), abs=1e-5)
+    alone = noise_of(errors, valid, near[:, :0])
+    assert alone[4] == pytest.approx(np.sqrt(every), abs=1e-5)
+
+
+def test_a_loud_cell_counts_its_errors_in_its_own_size(make_features, rng):
+    """One land cover is five times as noisy: its cells score like the others, on dates not learned from."""
+    features = make_features(rng, dates=30, dim=2)
+    row, col = np.indices(features.valid.shape[1:])
+    loud = (row // 3 + col // 2) % 2 == 1
+    values = rng.normal(size=features.values.shape) * np.where(loud, 5.0, 1.0)[..., None]
+    features = replace(features, values=values.astype(np.float32))
+    ratio = {}
+    for noise in ("alike", "frame"):
+        told = {**NET, "neighbours": 20, "epochs": 1, "pooled": 1.0, "noise": noise}
+        later = fit(LSTM(**told), features, 22).score(features).values[22:]
+        ratio[noise] = float(np.median(later[:, loud]) / np.median(later[:, ~loud]))
+    assert ratio["alike"] < 1.2 < 2 < ratio["frame"]
 
 
 def test_a_platform_that_sees_otherwise_is_explained(make_features, rng):
@@ -152,14 +196,16 @@ def test_every_setting_works(make_features, rng, kind, told):
 @pytest.mark.parametrize("name", ["transformer", "linear_ar"])
 def test_detectors_saved_before_these_facts_still_load(make_features, rng, tmp_path, name):
     features = make_features(rng, dates=16, cells=(8, 8))
-    told = {**ATTENTION, "epochs": 1} if name == "transformer" else {}
+    told = {**ATTENTION, "epochs": 1, "noise": "frame"} if name == "transformer" else {}
     scorer = fit(DETECTORS[name](**told), features, 11)
     scorer.save(tmp_path)
-    path = tmp_path / "config.json"
-    config = json.loads(path.read_text())
+    config, arrays = load_model(tmp_path)
+    if name == "transformer":
+        del config["settings"]["noise"]
+        arrays["noise"] = arrays["noise"][0, 0]
     for new in ("platforms", "skill_last"):
         if new != "skill_last" or name == "linear_ar":
             config.pop(new, None)
-    path.write_text(json.dumps(config))
+    save_model(tmp_path, config=config, arrays=arrays)
     again = SCORERS[name].from_pretrained(tmp_path)
     np.testing.assert_array_equal(again.score(features).values, scorer.score(features).values)

@@ -15,6 +15,7 @@ from sarcast.detectors.alike import alike, disagreement
 FEWEST = 3
 """Valid acquisitions that a forecast looks back on, at least."""
 _BLOCK = 4
+_ROWS = 4096
 
 
 class Centring(Protocol):
@@ -67,6 +68,30 @@ def scale_of(own: np.ndarray, valid: np.ndarray, *, pooled: float) -> np.ndarray
     """
     every = own[valid.any(0)].mean(0) if valid.any() else own.mean(0)
     return (np.sqrt(pooled * every + (1 - pooled) * own) + 1e-6).astype(np.float32)
+
+
+def noise_of(errors: np.ndarray, valid: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Root-mean-square error of every cell and feature: half of the square its own, half its like.
+
+    Args:
+        errors: (time, cell, dim) of history, each by a model that did not learn from it; 0 where not valid.
+        valid: bool (time, cell).
+        neighbours: (cell, neighbour) from `neighbours_of`; without columns all cells are alike.
+
+    Returns:
+        float32 (cell, dim), positive. A cell without errors has those of its alike cells, or of all.
+    """
+    count = valid.sum(0)
+    total = (errors.astype(np.float64) ** 2).sum(0)
+    every = total.sum(0) / max(int(count.sum()), 1)
+    own = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], every)
+    like = np.broadcast_to(every, own.shape).copy()
+    if neighbours.shape[1]:
+        for first in range(0, len(own), _ROWS):
+            rows = slice(first, first + _ROWS)
+            like[rows] = own[neighbours[rows]].mean(1)
+    own = np.where(count[:, None] > 0, own, like)
+    return (np.sqrt(0.5 * own + 0.5 * like) + 1e-6).astype(np.float32)
 
 
 def size(error: np.ndarray, seen: np.ndarray, neighbours: np.ndarray, *, today: float) -> np.ndarray:

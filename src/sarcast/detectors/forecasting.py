@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from sarcast.detectors import DETECTORS
 from sarcast.detectors.base import history, scores_of
-from sarcast.detectors.cross_fit import FEWEST, date_folds, fold_of, halves, kept_dates, size
+from sarcast.detectors.cross_fit import FEWEST, date_folds, fold_of, halves, kept_dates, noise_of, size
 from sarcast.detectors.directions import along, directions
 from sarcast.detectors.series import GEOMETRY, Normal, learn_normal, left_out, series_of, windows
 from sarcast.runtime.model import load_model, save_model
@@ -60,6 +60,9 @@ class Forecasting(Settings, ABC):
     """Share of each feature's variance that is pooled over all cells; the rest is the cell's own."""
     today: float = Field(0.5, ge=0, le=1)
     """Share of the variance scaled by how much the alike cells disagree on the date (rain, wind)."""
+    noise: Literal["alike", "frame"] = "alike"
+    """What errors are counted in, their size in history: that of the cell and its alike cells, half of the
+    variance each; or that of the whole frame."""
     directions: int | None = Field(None, ge=0)
     """Principal components of history that wide features are reduced to; 0 for none. When not given, 16 where
     there are more than 32 features."""
@@ -113,7 +116,7 @@ class Forecasting(Settings, ABC):
             normals=normals,
             directions=matrix,
             halves=half,
-            noise=np.ones(values.shape[-1], np.float32),
+            noise=np.ones((len(normals), 1, values.shape[-1]), np.float32),
             models=(trained[0].model, trained[1].model),
             skill=tuple(t.skill for t in trained),
             skill_last=tuple(t.skill_last for t in trained),
@@ -151,7 +154,8 @@ class ForecastScorer:
     halves: np.ndarray
     """int (cell,): which of the two models was trained on the cell."""
     noise: np.ndarray
-    """float32 (dim,): root-mean-square forecast error in history."""
+    """float32 (normal, cell or 1, dim): root-mean-square forecast error in history, as the normals with each
+    fold left out."""
     models: tuple[nn.Module, nn.Module]
     skill: tuple[float, ...]
     """Of each model, on history's cells it was not trained on (where its epoch was chosen): 1 - smooth-L1
@@ -174,8 +178,9 @@ class ForecastScorer:
         errors, valid = self.errors(along(features, self.directions), index)
         found = np.zeros(valid.shape, np.float32)
         for k, t in enumerate(index):
-            near = self._normal(features.times.scene_id[t]).neighbours
-            found[k] = size(errors[k] / self.noise, valid[k], near, today=self.settings.today)
+            normal = self._normal(features.times.scene_id[t])
+            near = self.normals[normal].neighbours
+            found[k] = size(errors[k] / self.noise[normal], valid[k], near, today=self.settings.today)
         shape = (len(index), *features.grid.shape)
         name = self.settings.detector
         return scores_of(features, index, found.reshape(shape), valid.reshape(shape), detector=name)
@@ -183,8 +188,12 @@ class ForecastScorer:
     def with_noise(self, learned_from: Features) -> Self:
         """The same scorer, its `noise` measured on the (reduced) history each model was not trained on."""
         errors, valid = self.errors(learned_from, list(range(len(learned_from.times))))
-        noise = np.sqrt(np.maximum((errors[valid] ** 2).mean(0), 1e-12))
-        return replace(self, noise=noise.astype(np.float32))
+        if self.settings.noise == "frame":
+            every = np.sqrt(np.maximum((errors[valid] ** 2).mean(0), 1e-12)).astype(np.float32)
+            return replace(self, noise=np.broadcast_to(every, self.noise.shape).copy())
+        kept = zip(kept_dates(self.history_fold), self.normals, strict=True)
+        noise = [noise_of(errors[k], valid[k], normal.neighbours) for k, normal in kept]
+        return replace(self, noise=np.stack(noise))
 
     def errors(self, features: Features, index: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Forecast errors of some dates of (reduced) features.
@@ -201,7 +210,7 @@ class ForecastScorer:
         for k, t in enumerate(index):
             dates = np.arange(max(0, t - self.settings.context), t + 1)
             scene = features.times.scene_id[t]
-            window = series_of(features, dates, self._normal(scene), self.platforms)
+            window = series_of(features, dates, self.normals[self._normal(scene)], self.platforms)
             valid[k] = window.valid[-1] & (window.valid[:-1].sum(0) >= FEWEST)
             if not valid[k].any():
                 continue
@@ -212,10 +221,10 @@ class ForecastScorer:
             errors[k] = np.where(valid[k][:, None], error, 0)
         return errors, valid
 
-    def _normal(self, scene_id: str) -> Normal:
-        """The normalisation that did not see this acquisition."""
+    def _normal(self, scene_id: str) -> int:
+        """Which of the normalisations did not see this acquisition."""
         fold = fold_of(self.history_ids, self.history_fold, scene_id)
-        return self.normals[0 if fold is None else 1 + fold]
+        return 0 if fold is None else 1 + fold
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
@@ -246,23 +255,23 @@ class ForecastScorer:
         config, arrays = load_model(folder)
         settings = DETECTORS[config["detector"]](**config["settings"])
         platforms = tuple(config.get("platforms", ()))
-        told = {"dim": len(arrays["noise"]), "geometry": GEOMETRY + len(platforms)}
+        told = {"dim": arrays["noise"].shape[-1], "geometry": GEOMETRY + len(platforms)}
         first, second = (
             load({k[7:]: v for k, v in arrays.items() if k.startswith(f"model{i}.")}, settings, **told)
             for i in (0, 1)
         )
-        folds = int(arrays["history_fold"].max()) + 1
+        count = 2 + int(arrays["history_fold"].max())
+        noise = np.broadcast_to(arrays["noise"], (count, *arrays["noise"].shape[-2:]))
         return cls(
             settings=settings,
-            normals=tuple(
-                Normal(**{name: arrays[f"{i}.{name}"] for name in _NORMAL}) for i in range(1 + folds)
-            ),
+            normals=tuple(Normal(**{name: arrays[f"{i}.{name}"] for name in _NORMAL}) for i in range(count)),
             models=(first, second),
             skill=tuple(config["skill"]),
             skill_last=tuple(config["skill_last"]),
             history_ids=tuple(config["history_ids"]),
             platforms=platforms,
-            **{name: arrays[name] for name in ("directions", "halves", "noise", "history_fold")},
+            noise=noise,
+            **{name: arrays[name] for name in ("directions", "halves", "history_fold")},
         )
 
 
