@@ -5,6 +5,7 @@ from sarcast.sar.simulate.land_cover import CLASS_NAMES
 from sarcast.sar.simulate.metadata import HALF_COLLECT, Collect, capella_metadata
 from sarcast.sar.simulate.orbit import Orbit, orbit_over
 from sarcast.sar.simulate.scene import Simulated, add_step, event_truth, make_geobox, simulate
+from sarcast.sar.simulate.seasonal import LabelledTile, SimulateSeasons, simulate_seasons
 from sarcast.sar.simulate.settings import KINDS, Kind, SimulateScene
 from sarcast.sar.simulate.speckle import k_clutter, speckle
 
@@ -14,8 +15,10 @@ __all__ = [
     "KINDS",
     "Collect",
     "Kind",
+    "LabelledTile",
     "Orbit",
     "SimulateScene",
+    "SimulateSeasons",
     "Simulated",
     "add_step",
     "capella_metadata",
@@ -27,5 +30,6 @@ __all__ = [
     "make_geobox",
     "orbit_over",
     "simulate",
+    "simulate_seasons",
     "speckle",
 ]

@@ -126,7 +126,7 @@ def mixed_land(shape: tuple[int, int], *, fine: bool, rng: np.random.Generator) 
     lay("urban", 1.1 * scale, 0.12)
     lay("grass", 0.6 * scale, 0.10)
     lay("bare soil", 0.5 * scale, 0.07)
-    parcel = _parcels(shape, angle, 34 if fine else 11, rng)
+    parcel = parcels(shape, angle, 34 if fine else 11, rng)
     slot = np.zeros(shape, np.int32)
     if fine:
         slot = _car_parks(cover, angle, rng)
@@ -160,7 +160,7 @@ def _shore(sea: np.ndarray, tidal: np.ndarray) -> np.ndarray:
     return np.clip((deep - sea) / max(deep - dry, 1e-6), 0, 1).astype(np.float32)
 
 
-def _parcels(shape: tuple[int, int], angle: float, width: float, rng: np.random.Generator) -> np.ndarray:
+def parcels(shape: tuple[int, int], angle: float, width: float, rng: np.random.Generator) -> np.ndarray:
     """Strips of uneven width, each cut to uneven lengths: int32 parcel numbers from 1."""
     along, across = rotated(shape, angle)
     reach = float(np.hypot(*shape))
