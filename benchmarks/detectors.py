@@ -73,8 +73,8 @@ def table(rows: list[Row], told: argparse.Namespace) -> str:
     ring = f"{RING['window']} x {RING['window']}"
     lines = [
         f"{told.side} x {told.side} cells, {told.dates} dates, {told.dim} features, float64, one thread,",
-        f"numpy {np.__version__}; CPU milliseconds, medians of {told.repeats} interleaved rounds. The inverse",
-        f"is timed on {told.cells} cells and scaled per cell. rx: {SHRINKAGE} shrunk to the mean variance,",
+        f"numpy {np.__version__}; CPU milliseconds, medians of {told.repeats} interleaved rounds. The",
+        f"inverse is timed on {told.cells} cells and scaled. rx: {SHRINKAGE} shrunk to the mean variance,",
         f"ring of {ring} cells; padim: {POOLED} pooled, ridge {RIDGE}.",
         "",
         "| detector | of a cell | sarcast, ms | inverted, ms | times faster | largest relative difference |",

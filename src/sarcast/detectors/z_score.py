@@ -19,10 +19,11 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from sarcast.detectors.alike import alike, centred, disagreement
+from sarcast.detectors.alike import centred, disagreement
+from sarcast.detectors.anniversary import Past, day_of_year
 from sarcast.detectors.base import history
 from sarcast.detectors.by_fold import flat, from_arrays, score_by_fold, to_arrays
-from sarcast.detectors.cross_fit import date_folds, kept_dates
+from sarcast.detectors.cross_fit import date_folds, fold_of, kept_dates, neighbours_of
 from sarcast.detectors.directions import along, directions
 from sarcast.runtime.model import load_model, save_model
 from sarcast.runtime.settings import Settings
@@ -52,6 +53,11 @@ class ZScore(Settings):
     there are more than 32 features."""
     folds: int = Field(4, ge=2)
     """Groups of history dates left out in turn when history scores itself."""
+    anniversary_days: int | None = Field(None, ge=1, le=182)
+    """Compare a date only with dates of history within so many days of its day of the year, in any year; with
+    all of history when not given, and where too few dates are that near. For history of several years."""
+    at_least: int = Field(6, ge=3)
+    """Dates of history near the day of the year that are enough."""
 
     def fit(self, features: Features, split: Split, *, rng: Generator) -> ZScorer:
         """Mean, variance and alike cells from the valid history; also with each fold of dates left out."""
@@ -62,7 +68,13 @@ class ZScore(Settings):
         fold = date_folds(len(dates), self.folds)
         return ZScorer(
             settings=self,
-            models=tuple(_learn(values[k], valid[k], self, features.grid, rng) for k in kept_dates(fold)),
+            models=tuple(
+                _learn(values[k], valid[k], self, features.grid, _near(values[k], valid[k], self, rng))
+                for k in kept_dates(fold)
+            ),
+            past=None
+            if self.anniversary_days is None
+            else Past(values=values, valid=valid, day=day_of_year(features.times.time[dates])),
             directions=matrix,
             history_ids=tuple(features.times.scene_id[i] for i in dates),
             history_fold=fold,
@@ -106,17 +118,40 @@ class ZScorer:
     """Scene ids of history, in time order."""
     history_fold: np.ndarray
     """int (history,): which fold a history date was left out in."""
+    past: Past | None
+    """History itself, where dates are compared with their anniversaries."""
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
         features, grid = along(features, self.directions), features.grid
+        days, made = day_of_year(features.times.time), dict[bytes, Normal]()
 
         def one(normal: Normal, t: int) -> tuple[np.ndarray, np.ndarray]:
             date, valid = flat(features, t)
+            normal = self._seasonal(normal, features.times.scene_id[t], days[t], grid, made)
             seen = valid & normal.known
             return self._one(normal, date, seen, grid), seen
 
         return score_by_fold(self, features, times, one, detector="z_score")
+
+    def _seasonal(
+        self, normal: Normal, scene_id: str, day: float, grid: PatchGrid, made: dict[bytes, Normal]
+    ) -> Normal:
+        """What is normal near a day of the year, alike cells as in `normal`; `made` holds the last one."""
+        if self.past is None:
+            return normal
+        fold = fold_of(self.history_ids, self.history_fold, scene_id)
+        allowed = np.ones(len(self.history_fold), bool) if fold is None else self.history_fold != fold
+        told = {"within": self.settings.anniversary_days or 0, "at_least": self.settings.at_least}
+        chosen = self.past.near(day, allowed=allowed, **told)
+        if (chosen == allowed).all():
+            return normal
+        key = chosen.tobytes() + str(fold).encode()
+        if key not in made:
+            made.clear()
+            some = self.past.values[chosen], self.past.valid[chosen]
+            made[key] = _learn(*some, self.settings, grid, normal.neighbours)
+        return made[key]
 
     def _one(self, normal: Normal, date: np.ndarray, seen: np.ndarray, grid: PatchGrid) -> np.ndarray:
         z = normal.standardised(date, seen, self.settings.today)
@@ -133,6 +168,8 @@ class ZScorer:
         """Write config.json and model.safetensors."""
         arrays = to_arrays(self.models, _FIELDS)
         arrays |= {"history_fold": self.history_fold.astype(np.int64), "directions": self.directions}
+        if self.past is not None:
+            arrays |= {f"past.{name}": getattr(self.past, name) for name in _PAST}
         config = {"detector": "z_score", "settings": self.settings.model_dump(mode="json")}
         save_model(folder, config={**config, "history_ids": list(self.history_ids)}, arrays=arrays)
 
@@ -146,10 +183,12 @@ class ZScorer:
             history_ids=tuple(config["history_ids"]),
             history_fold=arrays["history_fold"],
             directions=arrays["directions"],
+            past=Past(**{name: arrays[f"past.{name}"] for name in _PAST}) if "past.day" in arrays else None,
         )
 
 
 _FIELDS = ("mean", "scale", "averaged", "known", "neighbours")
+_PAST = ("values", "valid", "day")
 
 
 def bilateral(
@@ -193,18 +232,23 @@ def _scales(settings: ZScore, patch: int) -> tuple[float, ...]:
 _SMALL = 8
 
 
+def _known(valid: np.ndarray) -> np.ndarray:
+    """Cells seen often enough, bool (cell,)."""
+    found: np.ndarray = valid.sum(0) >= max(3, len(valid) // 2)
+    return found
+
+
+def _near(values: np.ndarray, valid: np.ndarray, settings: ZScore, rng: Generator) -> np.ndarray:
+    """Alike cells, int32 (cell, neighbour)."""
+    return neighbours_of(values, valid & _known(valid), settings, rng)
+
+
 def _learn(
-    values: np.ndarray, valid: np.ndarray, settings: ZScore, grid: PatchGrid, rng: Generator
+    values: np.ndarray, valid: np.ndarray, settings: ZScore, grid: PatchGrid, neighbours: np.ndarray
 ) -> Normal:
-    count = valid.sum(0)
-    known = count >= max(3, len(valid) // 2)
-    mean = (values * valid[..., None]).sum(0) / np.maximum(count, 1)[:, None]
+    known = _known(valid)
+    mean = (values * valid[..., None]).sum(0) / np.maximum(valid.sum(0), 1)[:, None]
     seen = valid & known
-    neighbours = (
-        alike(values, seen, neighbours=settings.neighbours, components=settings.components, rng=rng)
-        if settings.neighbours
-        else np.zeros((len(known), 0), np.int32)
-    )
     residual = np.stack([centred(v - mean, s, neighbours) for v, s in zip(values, seen, strict=True)])
     normal = Normal(
         mean=mean.astype(np.float32),
