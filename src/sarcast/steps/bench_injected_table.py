@@ -11,7 +11,7 @@ import numpy as np
 from sarcast.errors import DataError
 from sarcast.runtime.progress import progress
 from sarcast.steps.bench_injected import LEVELS, Z_LEVELS, Injected, Judged, judge_apart, places, truth
-from sarcast.steps.bench_rows import BASELINE, FAST, INJECTED, Z_ROWS, choose, missing
+from sarcast.steps.bench_rows import AGAINST, BASELINE, FAST, INJECTED, Z_ROWS, choose, missing
 from sarcast.steps.bench_table import Cell, Report, Table
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def report(settings: Bench) -> Report:
     tables = [
         _summary(found, drawn, told, stacks=len(there), resamples=resamples),
         *(_change(change, drawn[change], resamples) for change in told.changes),
+        *(_against(other, drawn) for other in AGAINST if other in found),
         _by_place(chips, valid, found, there, told),
     ]
     about = (
@@ -131,6 +132,24 @@ def _change(change: str, drawn: Mapping[str, Drawn], resamples: int) -> Table:
         columns=columns,
         rows=tuple(rows),
         signed=frozenset(columns[3:5]),
+    )
+
+
+def _against(other: str, drawn: Mapping[str, Mapping[str, Drawn]]) -> Table:
+    """What every row is worth beside another that is hard to beat, on the same resamples."""
+    rows: list[tuple[Cell, ...]] = []
+    for name in next(iter(drawn.values())):
+        if name == other:
+            continue
+        less = [one[name].less(one[other]).estimates(seed=0) for one in drawn.values()]
+        rows.append((name, *(estimate[figure] for estimate in less for figure in (_AUC, _AP))))
+    columns = tuple(f"{change}: {figure}" for change in drawn for figure in ("AUC", "AP"))
+    return Table(
+        title=f"Less {other}",
+        note="Differences of means over chips, 95 % intervals.",
+        columns=("row", *columns),
+        rows=tuple(rows),
+        signed=frozenset(columns),
     )
 
 

@@ -297,6 +297,8 @@ _PEERS: dict[str, Row] = {
     ),
 }
 ROWS |= _PEERS if INSTALLED else {}
+AGAINST = (ALIKE, *_PEERS)
+"""Rows that, where they are run, the others are compared with besides."""
 FAST = (
     *(name for name, row in ROWS.items() if isinstance(row, Plain)),
     "fused: z-score, total variation; statistics", "statistics, z_score", "statistics, padim",
