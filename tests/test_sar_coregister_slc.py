@@ -70,6 +70,18 @@ def test_shift_that_varies_is_fitted_by_a_polynomial(rng, chirp):
     assert abs(mean_coherence(a, tiles.samples, tiles.valid) - mean_coherence(a, b)) < 0.01
 
 
+def test_large_images_are_measured_in_parts(rng, monkeypatch):
+    """Whole pixels where there is texture, the fraction in the middle; the answer is the same."""
+    monkeypatch.setattr("sarcast.sar.coregister_slc._AMPLITUDE_PX", 96)
+    monkeypatch.setattr("sarcast.sar.coregister_slc._SEARCH_PX", 128)
+    power = ground(rng)
+    power[:, 70:] = 1
+    a, b = complex_pair(power, coherence=0.35, rng=rng)
+    found = coregister_pair(a, shifted(b, (1.3, -2.6)))
+    np.testing.assert_allclose(found.shift_px, (1.3, -2.6), atol=0.1)
+    assert abs(found.coherence - mean_coherence(a, b)) < 0.02
+
+
 def test_independent_speckle_is_refused(rng):
     a, b = complex_pair(np.ones(SHAPE), coherence=0, rng=rng)
     with pytest.raises(DataError, match="expected texture that shows the shift"):

@@ -21,6 +21,12 @@ from sarcast.sar.resample_slc import carrier_phase, resample
 _PATCH_PX = 32
 _PATCHES = 1024
 """At most so many are looked at, spread over the image."""
+_AMPLITUDE_PX = 2048
+"""Side of the part of the image that whole pixels are looked for in."""
+_AMPLITUDE_PARTS = 8
+"""At most so many, besides the middle, until one has texture."""
+_SEARCH_PX = 4096
+"""Side of the middle of the image that one shift for all of it is found in."""
 _REACH_PX = 1.5
 """Around the whole-pixel shift."""
 _BLOCK_PX = 256
@@ -33,6 +39,9 @@ _ABOVE_FLOOR = 6.0
 """Standard deviations of the noise floor."""
 _TILES = 4
 """Along each side, per degree of the fitted polynomial and one."""
+
+
+_CORNERS = ((np.floor, np.floor), (np.floor, np.ceil), (np.ceil, np.floor), (np.ceil, np.ceil))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,8 +98,9 @@ def coregister_pair(
     given = np.ones(reference.shape, bool) if valid is None else valid
     one, other = (_measured(image, given) for image in (reference, moving))
     before = _mean_coherence(one, other, window)
+    whole = _whole_shift(one, other, max_px)
+    shift = _search(one, other, whole, degree=degree)
     carrier = carrier_phase(other, axis=0), carrier_phase(other, axis=1)
-    shift = _search(one, other, carrier, max_px=max_px, degree=degree)
     moved = resample(other, shift, carrier=carrier)
     ramp = _ramp(one, moved)
     moved = flatten(moved, ramp)
@@ -123,8 +133,12 @@ def flatten(image: np.ndarray, ramp: tuple[float, float]) -> np.ndarray:
 
 
 def _measured(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """complex64, 0 where not measured."""
-    return np.where(np.isfinite(image) & valid, image, 0).astype(np.complex64)
+    """complex64, 0 where not measured; the image itself where it already is that."""
+    seen = np.isfinite(image)
+    seen &= valid
+    if seen.all() and image.dtype == np.complex64:
+        return image
+    return np.where(seen, image, 0).astype(np.complex64, copy=False)
 
 
 def _mean_coherence(a: np.ndarray, b: np.ndarray, window: tuple[int, int]) -> float:
@@ -134,19 +148,23 @@ def _mean_coherence(a: np.ndarray, b: np.ndarray, window: tuple[int, int]) -> fl
 
 
 def _whole_shift(reference: np.ndarray, moving: np.ndarray, max_px: int) -> tuple[int, int]:
-    """By correlation of the log-amplitudes."""
-    seen = (reference != 0) & (moving != 0)
-    logs = [
-        np.log(np.abs(image), out=np.zeros(image.shape, np.float32), where=seen)
-        for image in (reference, moving)
-    ]
-    found = estimate_shift(logs[0], logs[1], seen, max_px=max_px)
-    if not found.measurable:
-        raise DataError(
-            f"expected texture that shows the shift of the pair, within {max_px} px, found none that "
-            f"stands out of the noise, in {reference.shape[0]} x {reference.shape[1]} px"
-        )
-    return round(found.dy), round(found.dx)
+    """By correlation of the log-amplitudes, in the middle of the image or else in another part of it."""
+    side = min(_AMPLITUDE_PX, reference.shape[0]), min(_AMPLITUDE_PX, reference.shape[1])
+    boxes = _spread(reference.shape, side, _AMPLITUDE_PARTS)
+    middle = [slice((n - s) // 2, (n + s) // 2) for n, s in zip(reference.shape, side, strict=True)]
+    for box in ((middle[0], middle[1]), *boxes):
+        one, other = reference[box], moving[box]
+        seen = (one != 0) & (other != 0)
+        logs = [
+            np.log(np.abs(part), out=np.zeros(part.shape, np.float32), where=seen) for part in (one, other)
+        ]
+        found = estimate_shift(logs[0], logs[1], seen, max_px=max_px)
+        if found.measurable:
+            return round(found.dy), round(found.dx)
+    raise DataError(
+        f"expected texture that shows the shift of the pair, within {max_px} px, found none that "
+        f"stands out of the noise, in {reference.shape[0]} x {reference.shape[1]} px"
+    )
 
 
 def _laid(moving: np.ndarray, shift: tuple[int, int]) -> np.ndarray:
@@ -201,29 +219,28 @@ def _spread(shape: tuple[int, ...], side: tuple[int, ...], most: int) -> list[tu
 
 
 def _search(
-    reference: np.ndarray,
-    moving: np.ndarray,
-    carrier: tuple[np.ndarray, np.ndarray],
-    *,
-    max_px: int,
-    degree: int,
+    reference: np.ndarray, moving: np.ndarray, whole: tuple[int, int], *, degree: int
 ) -> tuple[float | np.ndarray, float | np.ndarray]:
-    """Whole pixels by amplitude, then thrice nearer by coherence; the last time tile by tile if asked.
+    """The whole shift, then thrice nearer by coherence; the last time tile by tile if asked.
 
     Each time the moving image is resampled anew from its own samples, so that what is left is small and the
     patches' circular shift does no harm.
     """
-    dy, dx = (float(by) for by in _whole_shift(reference, moving, max_px))
+    if degree == 0:
+        middle = [slice(max(0, (n - _SEARCH_PX) // 2), (n + _SEARCH_PX) // 2) for n in reference.shape]
+        reference, moving = reference[middle[0], middle[1]], moving[middle[0], middle[1]]
+    dy, dx = float(whole[0]), float(whole[1])
+    carrier = carrier_phase(moving, axis=0), carrier_phase(moving, axis=1)
     down = [np.exp(-1j * carrier_phase(reference, axis=i)).astype(np.complex64) for i in (0, 1)]
-    base = down[0][:, None] * down[1]
-    one = reference * base
+    base = down[0][:, None], down[1]
+    one = reference * base[0] * base[1]
     for _ in range(2):
-        other = _flat(reference, resample(moving, (dy, dx), carrier=carrier)) * base
+        other = _flat(reference, resample(moving, (dy, dx), carrier=carrier)) * base[0] * base[1]
         more = _best(one, other, _spread(one.shape, _patch(one.shape), _PATCHES))
         dy, dx = dy + more[0], dx + more[1]
     if degree == 0:
         return dy, dx
-    other = _flat(reference, resample(moving, (dy, dx), carrier=carrier)) * base
+    other = _flat(reference, resample(moving, (dy, dx), carrier=carrier)) * base[0] * base[1]
     rows, cols = _tile_shifts(one, other, degree)
     return dy + rows, dx + cols
 
@@ -309,18 +326,20 @@ def _terms(y: np.ndarray, x: np.ndarray, degree: int) -> np.ndarray:
 
 
 def _seen_after(seen: np.ndarray, shift: tuple[float | np.ndarray, float | np.ndarray]) -> np.ndarray:
-    """Where both neighbours of every resampled place were measured."""
-    rows, cols = (np.arange(n) for n in seen.shape)
-    place = (
-        np.asarray(rows[:, None] + shift[0], np.float64) + np.zeros(seen.shape),
-        np.asarray(cols[None, :] + shift[1], np.float64) + np.zeros(seen.shape),
-    )
+    """Where all neighbours of every resampled place were measured."""
     after = np.ones(seen.shape, bool)
-    for up in (np.floor, np.ceil):
-        for across in (np.floor, np.ceil):
-            y, x = up(place[0]).astype(np.int64), across(place[1]).astype(np.int64)
+    if all(np.ndim(part) == 0 for part in shift):
+        for ups in _CORNERS:
+            at = [int(up(part)) for up, part in zip(ups, shift, strict=True)]
+            after &= _laid(seen, (at[0], at[1]))
+        return after
+    cols = np.arange(seen.shape[1])
+    for row in range(len(seen)):
+        dy, dx = (np.broadcast_to(part, seen.shape)[row] for part in shift)
+        for up, across in _CORNERS:
+            y, x = up(row + dy).astype(np.int64), across(cols + dx).astype(np.int64)
             inside = (y >= 0) & (y < seen.shape[0]) & (x >= 0) & (x < seen.shape[1])
-            after &= inside & seen[np.clip(y, 0, seen.shape[0] - 1), np.clip(x, 0, seen.shape[1] - 1)]
+            after[row] &= inside & seen[np.clip(y, 0, len(seen) - 1), np.clip(x, 0, len(cols) - 1)]
     return after
 
 

@@ -67,7 +67,7 @@ def resample(
             raise ShapeError(f"expected a carrier of {side} samples, found {phase.shape}")
     if any(np.ndim(shift) not in (0, 2) for shift in shift_px):
         raise ShapeError("expected a shift that is one number or a map (y, x)")
-    found = np.array(image, np.complex64)
+    found = np.asarray(image, np.complex64)
     for axis in (1, 0):
         shift = shift_px[axis]
         if np.ndim(shift) == 2:
