@@ -108,7 +108,9 @@ def main() -> None:
     text = table(scenes, settings=settings, seeds=told.seeds, draws=told.draws)
     print(text)
     if told.out is not None:
-        told.out.write_text(f"# Ablation: {', '.join(told.axes)}\n\n{text}", encoding="utf-8")
+        said = f"--axes {' '.join(told.axes)} --seeds {' '.join(map(str, told.seeds))} --side {told.side}"
+        head = f"# Ablation: {', '.join(told.axes)}\n\n`python -m benchmarks ablation {said}`\n\n"
+        told.out.write_text(head + text, encoding="utf-8")
 
 
 def ways(
