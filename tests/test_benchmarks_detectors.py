@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 import pytest
-from benchmarks import detectors
+from benchmarks import detectors, events
 
 TOLD = argparse.Namespace(side=5, dates=9, dim=40, cells=3, repeats=1)
 
@@ -27,3 +27,10 @@ def test_other_scores_give_no_table(rng, monkeypatch, name):
     monkeypatch.setattr(detectors, name, lambda *told: exact(*told) * np.float64(1.00001))
     with pytest.raises(SystemExit, match="expected equal scores"):
         rows(rng)
+
+
+def test_the_classical_rows_stand_beside_the_default():
+    rows = events.classical()
+    names = {type(way.detector).__name__ for way in rows.values()}
+    assert next(iter(rows)) == events.DEFAULT
+    assert names == {"ZScore", "LogRatio", "Mahalanobis", "CoefficientOfVariation", "Cusum", "Omnibus"}

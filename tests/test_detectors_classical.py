@@ -18,6 +18,7 @@ from sarcast.detectors.cusum import Cusum
 from sarcast.detectors.log_ratio import LogRatio
 from sarcast.detectors.mahalanobis import Mahalanobis
 from sarcast.errors import DataError
+from sarcast.steps.bench_rows import LEVELS, grid_of
 from sarcast.values import Split
 
 HISTORY, DATES = 12, 20
@@ -205,9 +206,15 @@ def test_coefficient_of_speckle(rng, looks):
     )
 
 
-@pytest.mark.parametrize("name", ["log_ratio", "mahalanobis", "coefficient_of_variation"])
+@pytest.mark.parametrize("name", sorted(LEVELS))
 def test_needs_levels(make_features, rng, name):
     features = replace(make_features(rng, dates=DATES), names=("a", "b", "c", "d"))
     with pytest.raises(DataError, match=r"expected levels in dB, named \*_mean") as error:
         DETECTORS[name]().fit(features, SPLIT, rng=rng)
     assert "\n" not in str(error.value)
+
+
+def test_benches_pair_them_with_encoders_that_have_levels():
+    names = set(grid_of(quick=False))
+    assert {f"statistics, {name}" for name in LEVELS | {"cusum"}} <= names and "gradients, cusum" in names
+    assert not names & {f"gradients, {name}" for name in LEVELS}

@@ -230,7 +230,7 @@ def named(name: str) -> Row:
 
 
 def grid_of(*, quick: bool) -> list[str]:
-    """Names of all encoders on cells with all detectors; a quick look has fewer."""
+    """Names of all encoders on cells with all detectors that can read them; a quick look has fewer."""
     from sarcast.detectors import DETECTORS
 
     looks = ("statistics",) if quick else ("statistics", "gradients", "random vit", "sarcast-tiny")
@@ -239,7 +239,7 @@ def grid_of(*, quick: bool) -> list[str]:
         f"{look}, {detector}"
         for look in looks
         for detector in known
-        if look == "statistics" or detector not in TRAINED
+        if look == "statistics" or detector not in TRAINED | LEVELS
     ]
 
 
@@ -264,6 +264,8 @@ TRAINED = frozenset(
     }
 )  # fmt: skip
 """Detectors that train a network."""
+LEVELS = frozenset({"coefficient_of_variation", "log_ratio", "mahalanobis", "omnibus"})
+"""Detectors that read levels in dB, of which other encoders than `statistics` and `pixels` have none."""
 
 BASELINE = "z-score, total variation, 20 dates"
 """The row every other is compared with."""
