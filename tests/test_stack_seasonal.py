@@ -127,15 +127,35 @@ def test_blind_to_invalid_pixels(stack):
 
 
 def test_tiles_lie_where_they_say(stack):
-    place = seasonal(stack)
-    found = tiles(place, side=5, min_valid=0.1)
+    place = seasonal(stack, min_dates=2)
+    found = list(tiles(stack, side=5, min_valid=0.1, min_dates=2))
     assert len(found) == 4
     for tile in found:
         row, col = (int(part) for part in tile.name.split("_")[-2:])
-        np.testing.assert_array_equal(tile.db, place.db[:, 5 * row : 5 * row + 5, 5 * col : 5 * col + 5])
+        box = slice(5 * row, 5 * row + 5), slice(5 * col, 5 * col + 5)
+        np.testing.assert_array_equal(tile.db, place.db[:, *box])
+        np.testing.assert_array_equal(tile.valid, place.valid[:, *box])
         west, north = place.geobox.transform.c, place.geobox.transform.f
         assert (tile.geobox.transform.c, tile.geobox.transform.f) == (west + 50 * col, north - 50 * row)
     with pytest.raises(DataError, match="expected tiles with 100% valid"):
-        tiles(replace(place, valid=np.zeros_like(place.valid)), side=5, min_valid=1.0)
+        list(tiles(replace(stack, valid=np.zeros_like(stack.valid)), side=5, min_valid=1.0))
     with pytest.raises(ShapeError):
-        tiles(place, side=13)
+        list(tiles(stack, side=13))
+
+
+def test_a_tile_reads_no_more_than_itself(stack):
+    class Watched:
+        """An array that remembers how much was asked of it."""
+
+        def __init__(self, array):
+            self.array, self.shape, self.read = array, array.shape, 0
+
+        def __getitem__(self, key):
+            part = self.array[key]
+            self.read += part.size
+            return part
+
+    watched = replace(stack, amplitude=Watched(stack.amplitude), valid=Watched(stack.valid))
+    next(tiles(watched, side=5, min_valid=0))
+    assert watched.amplitude.read == 2 * 24 * 25
+    assert watched.valid.read == 24 * 25

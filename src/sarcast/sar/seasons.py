@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -50,21 +50,6 @@ class SeasonalStack:
     def seasons(self) -> tuple[str, ...]:
         """Seasons with anything valid."""
         return tuple(name for i, name in enumerate(SEASONS) if self.valid[i :: len(SEASONS)].any())
-
-    def window(self, rows: slice, cols: slice, *, name: str | None = None) -> SeasonalStack:
-        """A part of it (slices of step 1 with a start), on its part of the grid."""
-        from affine import Affine
-        from odc.geo.geobox import GeoBox
-
-        db = self.db[:, rows, cols]
-        corner = self.geobox.transform @ Affine.translation(cols.start, rows.start)
-        return replace(
-            self,
-            db=db,
-            valid=self.valid[:, rows, cols],
-            geobox=GeoBox(db.shape[1:], corner, self.geobox.crs),
-            name=name or self.name,
-        )
 
 
 def season_of(time: np.ndarray) -> np.ndarray:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from sarcast.errors import DataError, SettingsError, StackError
 from sarcast.sar.seasons import SEASONS, SeasonalStack, Statistic, in_channels, season_of, season_year
 from sarcast.values import PatchGrid, Stack
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
 
 LEAST_SEASONS = 2
 """Fewer say nothing of the year."""
@@ -14,7 +21,12 @@ _BLOCK_BYTES = 64 * 2**20
 
 
 def seasonal(
-    stack: Stack, *, statistic: Statistic = "mean", year: int | None = None, min_dates: int = 1
+    stack: Stack,
+    *,
+    statistic: Statistic = "mean",
+    year: int | None = None,
+    min_dates: int = 1,
+    window: tuple[slice, slice] | None = None,
 ) -> SeasonalStack:
     """VV-VH, VV and VH of the seasons DJF, MAM, JJA and SON, from power averaged (or its median) over dates.
 
@@ -26,6 +38,7 @@ def seasonal(
         statistic: mean of power, or median.
         year: Only seasons of this year, whose winter begins in the December before; None takes all dates.
         min_dates: Valid dates a pixel needs in a season.
+        window: Rows and columns to read, slices with a start and an end; None for all.
 
     Raises:
         StackError: VV or VH is not there.
@@ -40,48 +53,69 @@ def seasonal(
     if min_dates < 1:
         raise SettingsError(f"expected min_dates of 1 or more, found {min_dates}")
     dates = _by_season(stack, year)
-    shape = (2, len(SEASONS), *stack.geobox.shape)
-    power, valid = np.zeros(shape, np.float32), np.zeros(shape[1:], bool)
+    rows, cols = window or tuple(slice(0, side) for side in stack.geobox.shape)
+    geobox = _part(stack.geobox, rows, cols)
+    power = np.zeros((2, len(SEASONS), *geobox.shape), np.float32)
+    valid = np.zeros(power.shape[1:], bool)
     for season, some in enumerate(dates):
-        for rows in _blocks(stack, len(some)):
-            power[:, season, rows], valid[season, rows] = _combined(stack, some, rows, statistic, min_dates)
+        for block in _blocks(valid.shape[1:], len(some)):
+            there = slice(rows.start + block.start, rows.start + block.stop), cols
+            power[:, season, block], valid[season, block] = _combined(
+                stack, some, there, statistic, min_dates
+            )
     return in_channels(
-        power,
-        valid,
-        geobox=stack.geobox,
-        name=stack.name,
-        statistic=statistic,
-        radiometry=stack.radiometry,
+        power, valid, geobox=geobox, name=stack.name, statistic=statistic, radiometry=stack.radiometry
     )
 
 
 def tiles(
-    place: SeasonalStack, *, side: int = 448, stride: int | None = None, min_valid: float = 0.5
-) -> tuple[SeasonalStack, ...]:
-    """Square tiles of a place, named by row and column; what is left over at an edge is not used.
+    stack: Stack,
+    *,
+    side: int = 448,
+    stride: int | None = None,
+    min_valid: float = 0.5,
+    statistic: Statistic = "mean",
+    year: int | None = None,
+    min_dates: int = 1,
+) -> Iterator[SeasonalStack]:
+    """Square seasonal tiles of a stack, one after the other: only the tile is read and kept.
+
+    They are named by row and column; what is left over at an edge is not used.
 
     Args:
-        place: The whole.
+        stack: As for `seasonal`, and so are `statistic`, `year` and `min_dates`.
         side: Of a tile, pixels; M3LEO's are 448 px of 10 m.
         stride: Between tiles, pixels; by default `side`, so that none overlap.
         min_valid: Share of a tile's values that must be valid.
+        statistic: As there.
+        year: As there.
+        min_dates: As there.
 
     Raises:
-        DataError: No tile has enough valid values.
-        ShapeError: The place is smaller than a tile.
+        DataError: No tile has enough valid values, or as `seasonal`.
+        ShapeError: The stack is smaller than a tile.
     """
-    grid = PatchGrid(image=place.valid.shape[1:], patch=side, stride=stride or side)
-    found = []
-    for row, top in enumerate(grid.tops):
-        for col, left in enumerate(grid.lefts):
-            if grid.shifted[row, col]:
-                continue
-            box = slice(int(top), int(top) + side), slice(int(left), int(left) + side)
-            if place.valid[:, *box].mean() >= min_valid:
-                found.append(place.window(*box, name=f"{place.name}_{row}_{col}"))
+    grid = PatchGrid(image=(stack.geobox.shape[0], stack.geobox.shape[1]), patch=side, stride=stride or side)
+    found = 0
+    for row, col in np.argwhere(~grid.shifted):
+        top, left = int(grid.tops[row]), int(grid.lefts[col])
+        box = slice(top, top + side), slice(left, left + side)
+        tile = seasonal(stack, statistic=statistic, year=year, min_dates=min_dates, window=box)
+        if tile.valid.mean() >= min_valid:
+            found += 1
+            yield replace(tile, name=f"{stack.name}_{row}_{col}")
     if not found:
-        raise DataError(f"expected tiles with {min_valid:.0%} valid values, found none, in {place.name}")
-    return tuple(found)
+        raise DataError(
+            f"expected tiles with {min_valid:.0%} valid values, found none, in stack {stack.name}"
+        )
+
+
+def _part(geobox: GeoBox, rows: slice, cols: slice) -> GeoBox:
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    corner = geobox.transform @ Affine.translation(cols.start, rows.start)
+    return GeoBox((rows.stop - rows.start, cols.stop - cols.start), corner, geobox.crs)
 
 
 def _by_season(stack: Stack, year: int | None) -> list[np.ndarray]:
@@ -99,22 +133,22 @@ def _by_season(stack: Stack, year: int | None) -> list[np.ndarray]:
     return dates
 
 
-def _blocks(stack: Stack, dates: int) -> list[slice]:
-    """Rows read at once, so that memory does not grow with the scene."""
-    rows, cols = stack.geobox.shape
+def _blocks(shape: tuple[int, int], dates: int) -> list[slice]:
+    """Rows read at once, so that memory does not grow with the number of dates."""
+    rows, cols = shape
     height = max(1, _BLOCK_BYTES // max(1, 8 * dates * cols))
     return [slice(top, min(top + height, rows)) for top in range(0, rows, height)] if dates else []
 
 
 def _combined(
-    stack: Stack, dates: np.ndarray, rows: slice, statistic: Statistic, min_dates: int
+    stack: Stack, dates: np.ndarray, where: tuple[slice, slice], statistic: Statistic, min_dates: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Power (band, y, x) of VV and VH over `dates`, and validity (y, x), of some rows."""
-    ok = np.stack([np.asarray(stack.valid[t, rows]) for t in dates])
+    """Power (band, y, x) of VV and VH over `dates`, and validity (y, x), of a part of the grid."""
+    ok = np.stack([np.asarray(stack.valid[t, *where]) for t in dates])
     enough = ok.sum(0) >= min_dates
     found = []
     for band in (stack.bands.index("VV"), stack.bands.index("VH")):
-        amplitude = np.stack([np.asarray(stack.amplitude[t, band, rows], np.float32) for t in dates])
+        amplitude = np.stack([np.asarray(stack.amplitude[t, band, *where], np.float32) for t in dates])
         power = np.square(amplitude, out=amplitude)
         if statistic == "mean":
             total = np.where(ok, power, 0).sum(0, dtype=np.float64)
