@@ -91,6 +91,14 @@ def test_simulated_prints_events_and_false_alarms_of_every_pair(capsys):
     assert found["tables"][-1]["title"].startswith("By kind")
 
 
+@pytest.mark.parametrize("jobs", ["0", "1"])
+def test_a_row_that_cannot_be_is_named(jobs, capsys):
+    words = ["bench", "simulated", "--seeds", "3", "--simulated.capella-px", "96", "--jobs", jobs]
+    assert main([*words, "--rows", "gradients, log_ratio"]) == 2
+    error = capsys.readouterr().err
+    assert "expected levels in dB" in error and "in row 'gradients, log_ratio'" in error
+
+
 def test_a_pixel_map_is_no_row_of_the_simulated_bench(capsys):
     assert main(["bench", "simulated", "--rows", "z-score, raw"]) == 2
     assert (

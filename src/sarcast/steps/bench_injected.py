@@ -24,7 +24,7 @@ from sarcast.runtime.settings import Settings
 from sarcast.stack.store import NAME as STACK
 from sarcast.steps.bench_maps import Maps, spread
 from sarcast.steps.bench_rows import CALIBRATION, named
-from sarcast.steps.bench_work import peak_memory_mb, workers
+from sarcast.steps.bench_work import peak_memory_mb, result_of, workers
 from sarcast.values import Split, Stack
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def judge_apart(
     with workers(jobs) as pool:
         waiting = [(name, pool.submit(_alone, name, source, settings, tuple(seeds))) for name in names]
         for name, one in waiting:
-            yield name, one.result()
+            yield name, result_of(name, one)
 
 
 def _alone(name: str, source: Path, settings: Injected, seeds: tuple[int, ...]) -> Judged:

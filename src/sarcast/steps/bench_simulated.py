@@ -21,7 +21,7 @@ from sarcast.evaluate.planted import Judged
 from sarcast.runtime.settings import Settings
 from sarcast.sar.simulate.settings import KINDS, Kind, SimulateScene
 from sarcast.steps.bench_rows import CALIBRATION, Pair
-from sarcast.steps.bench_work import peak_memory_mb, workers
+from sarcast.steps.bench_work import peak_memory_mb, result_of, workers
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -114,7 +114,7 @@ def score_all(rows: Mapping[str, Pair], places: Sequence[Scene], *, jobs: int = 
             for name, row in rows.items()
         }
         return {
-            name: replace(one.result(), encode=costs[repr((rows[name].encoder, rows[name].look))])
+            name: replace(result_of(name, one), encode=costs[repr((rows[name].encoder, rows[name].look))])
             for name, one in waiting.items()
         }
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sarcast.errors import SarcastError
+
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Executor]:
@@ -22,6 +24,18 @@ def workers(jobs: int) -> Iterator[Executor]:
         jobs, mp_context=get_context("spawn"), initializer=_one_thread, max_tasks_per_child=1
     ) as pool:
         yield pool
+
+
+def result_of(name: str, task: Future[Any]) -> Any:
+    """What a row's task gave; what the caller can put right names the row.
+
+    Raises:
+        SarcastError: As the row did.
+    """
+    try:
+        return task.result()
+    except SarcastError as error:
+        raise type(error)(f"{error}, in row {name!r}") from None
 
 
 def peak_memory_mb() -> float:
@@ -40,9 +54,12 @@ class _Here(Executor):
     """Runs a task at once, in this process."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """A future that is done; an error is raised at once."""
+        """A future that is done."""
         done: Future[Any] = Future()
-        done.set_result(fn(*args, **kwargs))
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except SarcastError as error:
+            done.set_exception(error)
         return done
 
 
