@@ -9,6 +9,7 @@ import torch
 from sarcast.encoders.vit import Vit
 from sarcast.errors import ArtefactError, DataError, SettingsError
 from sarcast.nn.card import Card, scaled
+from sarcast.nn.cards import named_card
 from sarcast.nn.pretrained import Pretrained, save_encoder
 from sarcast.nn.vit import Size, ViT
 
@@ -113,6 +114,26 @@ def test_channels_are_bands_when_the_network_says_so(weights, make_stack, rng):
     assert features.values.shape[-1] == 24 and features.names[0] == "bands_mean_0"
     with pytest.raises(DataError, match="expected 2 bands, as the network sees, found 1"):
         Vit(weights=path, patch=4, halo=1).encode(make_stack(rng, (16, 16), bands=("VV",)))
+
+
+def test_bands_come_in_the_order_of_the_cards_channels(weights, make_stack, rng):
+    """A network of (VV, VH) on a stack of (VH, VV): as one of (VH, VV) whose weights are swapped."""
+    card = named_card("terramind-s1grd/1")
+    path, _ = weights(channels=2, card=card)
+    stack = make_stack(rng, (16, 16), dates=1)
+    assert stack.bands == ("VH", "VV")
+    swapped = replace(stack, bands=("VV", "VH"), amplitude=stack.amplitude[:, ::-1])
+    one, other = (Vit(weights=path, patch=4, halo=1).encode(each).values for each in (stack, swapped))
+    np.testing.assert_array_equal(one, other)
+    mislabelled = replace(stack, bands=("VV", "VH"))
+    assert np.abs(Vit(weights=path, patch=4, halo=1).encode(mislabelled).values - one).max() > 0.01
+    with pytest.raises(
+        SettingsError, match="expected channels VV, VH as the card has, found HH, HV, in stack"
+    ):
+        Vit(weights=path, patch=4, halo=1).encode(replace(stack, bands=("HH", "HV")))
+    single = Card(name="db_channels", channels=("VV",), zero_db=(-20.0,), one_db=(0.0,))
+    with pytest.raises(SettingsError, match="expected channels VV as the card has, found VH, in stack"):
+        Vit(weights=weights(card=single)[0], patch=4, halo=1).encode(stack)
 
 
 def test_the_control_is_drawn_from_its_seed(make_stack, rng):

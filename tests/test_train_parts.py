@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sarcast.errors import DataError, ShapeError
+from sarcast.errors import DataError, SettingsError, ShapeError
 from sarcast.nn.card import Card
 from sarcast.nn.rank import effective_rank
 from sarcast.nn.vit import Size, ViT
@@ -157,6 +157,13 @@ def test_an_encoder_that_says_one_thing_is_reported(rng):
     with torch.no_grad():
         vit.norm.weight.fill_(1e-3)
     assert "spread" in (collapse(health(module, pixels, valid, seed=0), start) or "")
+
+
+def test_a_card_of_channels_is_not_for_single_bands(rng):
+    power = rng.gamma(4, 0.05, (2, 16, 16)).astype(np.float32)
+    card = Card(name="db_channels", channels=("VV", "VH"), zero_db=(-20.0, -25.0), one_db=(0.0, -5.0))
+    with pytest.raises(SettingsError, match="expected a card without channels for bands seen one at a time"):
+        as_input(power, np.ones(power.shape, bool), card)
 
 
 @pytest.mark.parametrize("masked", [False, True])

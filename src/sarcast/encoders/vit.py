@@ -145,6 +145,7 @@ class Vit(Settings):
             raise DataError(
                 f"expected {vit.channels} bands, as the network sees, found {bands}, in stack {stack.name}"
             )
+        order = _order(network, stack)
         groups = [band.lower() for band in stack.bands] if vit.channels == 1 else ["bands"]
         window = self.window or network.window
         halo = window // 4 if self.halo is None else self.halo
@@ -156,7 +157,7 @@ class Vit(Settings):
             lambda strip: np.concatenate(
                 [
                     _pooled(strip, lattice, *_tokens(strip, part, lattice, run, dim), spread=spread)
-                    for part in (strip.power[:, None] if vit.channels == 1 else [strip.power])
+                    for part in (strip.power[:, None] if vit.channels == 1 else [strip.power[order]])
                 ],
                 axis=-1,
             ),
@@ -266,6 +267,15 @@ def _cuts(
         y, x = top * side - strip.above, left * side
         box = (slice(y, y + high * side), slice(x, x + wide * side))
         yield power[:, *box], valid[box]
+
+
+def _order(network: Pretrained, stack: Stack) -> list[int]:
+    """Bands of the stack in the order of the network's channels, where its card names them."""
+    card, where = network.card, f"stack {stack.name}"
+    if card.channels and network.vit.channels == 1:
+        for band in stack.bands:
+            card.check((band,), where=where)
+    return card.order(stack.bands, where=where) if network.vit.channels > 1 else []
 
 
 def _run(

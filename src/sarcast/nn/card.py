@@ -76,6 +76,20 @@ class Card(Settings):
                 f"{', '.join(channels)}, in {where}"
             )
 
+    def order(self, bands: Sequence[str], *, where: str) -> list[int]:
+        """Which of `bands` each channel is, so that images come to the network in its order.
+
+        Raises:
+            SettingsError: A channel is not there; a card without channels takes all bands as they come.
+        """
+        missing = [name for name in self.channels if name not in bands]
+        if missing:
+            raise SettingsError(
+                f"expected channels {', '.join(self.channels)} as the card has, found {', '.join(bands)}, in "
+                f"{where}"
+            )
+        return [bands.index(name) for name in self.channels or bands]
+
 
 def scaled(power: Array, card: Card, valid: Array | None = None) -> Array:
     """Linear power as a network sees it; the one scaling of training and inference.

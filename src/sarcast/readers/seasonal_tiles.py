@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
     from rasterio.io import DatasetReader
 
-SIDE = 448
-"""Of M3LEO's tiles, pixels of 10 m."""
 LOW_DB, HIGH_DB = -30.0, 0.0
 STORED = tuple(f"{season}_{kind}" for season in ("winter", "spring", "summer", "fall")
                for kind in ("vvasc", "vvdes", "vhasc", "vhdes"))  # fmt: skip

@@ -128,7 +128,7 @@ def finetune(settings: Finetune) -> Path:
         StackError: Calibrated and uncalibrated stacks are mixed.
     """
     sources = _sources(settings)
-    start = _start(settings)
+    start = _start(settings, sources)
     told = as_json(settings)
     for name in ("out", "source", "weights"):
         del told[name]
@@ -178,10 +178,14 @@ class _Data:
     names: list[str]
 
 
-def _start(settings: Finetune) -> Pretrained:
-    """The weights to start from; the card is for a file, which has none."""
+def _start(settings: Finetune, sources: list[Source]) -> Pretrained:
+    """The weights to start from, for bands as the sources have; the card is for a file, which has none."""
     own = settings.card == Card() and find_weights(settings.weights).is_dir()
-    return load_encoder(settings.weights, card=None if own else settings.card)
+    start = load_encoder(settings.weights, card=None if own else settings.card)
+    if start.card.channels:
+        for one in sources:
+            start.card.check(one.stack.bands, where=f"stack {one.stack.name}")
+    return start
 
 
 def _sources(settings: Finetune) -> list[Source]:

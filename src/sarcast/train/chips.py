@@ -9,7 +9,7 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from sarcast.errors import DataError, ShapeError
+from sarcast.errors import DataError, SettingsError, ShapeError
 from sarcast.nn.card import Card, scaled
 from sarcast.train.augment import Augment, augment
 from sarcast.train.places import Area
@@ -115,7 +115,14 @@ def as_input(power: np.ndarray, valid: np.ndarray, card: Card) -> tuple[Tensor, 
     """Power and validity (b, y, x) as a network takes them: (b, 1, y, x) scaled, and valid (b, y, x).
 
     Of (b, date, y, x) the first two dates, one after the other: four tensors.
+
+    Raises:
+        SettingsError: The card names channels, but bands are seen one at a time.
     """
+    if card.channels:
+        raise SettingsError(
+            f"expected a card without channels for bands seen one at a time, found {', '.join(card.channels)}"
+        )
     ok = torch.from_numpy(np.ascontiguousarray(valid))
     pixels = scaled(torch.from_numpy(np.ascontiguousarray(power)), card, ok)
     if pixels.ndim == 3:
