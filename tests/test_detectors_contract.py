@@ -20,6 +20,7 @@ FAST = {
     "geometry_transformer": {**SMALL, "layers": 1, "heads": 2},
     "gru": SMALL,
     "lstm": SMALL,
+    "matched_network": {"steps": 3, "batch": 2, "crop": 8, "width": 4, "device": "cpu"},
     "probabilistic_transformer": {**SMALL, "layers": 1, "heads": 2},
     "tcn": SMALL,
     "transformer": {"epochs": 1, "width": 16, "layers": 1, "heads": 2, "batch": 128, "device": "cpu"},
