@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.stats import t as student
-from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
@@ -34,6 +33,9 @@ from sarcast.errors import ArtefactError, DataError, ProductError
 from sarcast.nn.gradient import ratio_gradients
 from sarcast.nn.vit import SIZES, ViT
 from sarcast.objectives.local_masked_gradient import LocalMaskedGradient
+from sarcast.probes.draws import shots
+from sarcast.probes.logistic import STRENGTHS, fitted, in_span
+from sarcast.probes.scaling import standardised
 from sarcast.readers.chip_files import ChipFile
 from sarcast.readers.chip_sources import from_manifest
 from sarcast.readers.labelled_chips import LabelledChips
@@ -47,7 +49,6 @@ CUT, SIDE, TOKEN, FLOOR = 128, 64, 4, 32
 TARGETS = ("gradients", "pixels")
 RANDOM = "random weights"
 TRAINING = Training(epochs=30, steps=100, batch=32, learning_rate=1e-3, warm_up=0.1, device="cpu")
-STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 _WEIGHTS, _HELD_OUT, _BATCHES, _SHOTS, _CHOICE = range(5)
 Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -311,26 +312,9 @@ def vectors(vit: ViT, roles: tuple[Chips, Chips], work: Path) -> list[dict[str, 
     return found
 
 
-def shots(classes: np.ndarray, count: int, *, rng: np.random.Generator) -> np.ndarray:
-    """Indices of `count` chips of every class."""
-    return np.concatenate(
-        [rng.choice(np.flatnonzero(classes == c), count, replace=False) for c in np.unique(classes)]
-    )
-
-
 def logistic(strength: float) -> Classifier:
     """Logistic regression, `strength` C: (vectors, classes, vectors to judge) -> classes."""
-    return lambda x, y, judge: _fitted(*_in_span(x, judge), y, strength)
-
-
-def _in_span(x: np.ndarray, judge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in the span of `x`, where the weights lie: the same regression, on fewer numbers."""
-    span = np.linalg.qr(x.T)[0]
-    return x @ span, judge @ span
-
-
-def _fitted(x: np.ndarray, judge: np.ndarray, y: np.ndarray, strength: float) -> np.ndarray:
-    return LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(x, y).predict(judge)
+    return lambda x, y, judge: fitted(*in_span(x, judge), y, strength)
 
 
 def nearest(x: np.ndarray, y: np.ndarray, judged: np.ndarray) -> np.ndarray:
@@ -395,7 +379,7 @@ def chosen(name: str, roles: list[dict[str, np.ndarray]], classes: np.ndarray, p
     learn, judge = roles
     rows = []
     for pooling, vectors in learn.items():
-        x, other = _standardised(vectors, judge[pooling])
+        x, other = standardised(vectors, judge[pooling])
         score, strength = max(zip(_scores(x, classes, plan), STRENGTHS, strict=True))
         rows.append(
             Row(
@@ -417,16 +401,10 @@ def _scores(x: np.ndarray, classes: np.ndarray, plan: Plan) -> list[float]:
     for draw in range(draws):
         some = shots(classes, count, rng=np.random.default_rng([_CHOICE, draw]))
         rest = np.setdiff1d(np.arange(len(classes)), some)
-        known, asked = _in_span(x[some], x[rest])
+        known, asked = in_span(x[some], x[rest])
         for i, strength in enumerate(STRENGTHS):
-            found[draw, i] = np.mean(_fitted(known, asked, classes[some], strength) == classes[rest])
+            found[draw, i] = np.mean(fitted(known, asked, classes[some], strength) == classes[rest])
     return found.mean(0).tolist()
-
-
-def _standardised(learn: np.ndarray, judge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both by mean and spread of the train role, which needs no label."""
-    mean, spread = learn.mean(0), learn.std(0) + 1e-6
-    return (learn - mean) / spread, (judge - mean) / spread
 
 
 def judged(row: Row, learn: Chips, judge: Chips, plan: Plan, *, single: bool) -> np.ndarray:

@@ -1,0 +1,13 @@
+"""Vectors before a probe: every dim with mean 0 and spread 1 over the train role. No label is used."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SMALLEST = 1e-6
+
+
+def standardised(learn: np.ndarray, judge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(vector, dim) of both roles, by mean and spread of the first."""
+    mean, spread = learn.mean(0), learn.std(0) + SMALLEST
+    return (learn - mean) / spread, (judge - mean) / spread
