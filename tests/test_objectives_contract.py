@@ -9,13 +9,17 @@ from sarcast.nn.vit import Size, ViT
 from sarcast.objectives import OBJECTIVES
 
 SMALL = {"predictor_dim": 16, "predictor_depth": 1, "predictor_heads": 2}
+OWN = {"mae": {"predictor_dim": 32, "predictor_depth": 2}}
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-WAYS = [*((name, {}) for name in OBJECTIVES), ("local_masked_gradient", {"target": "pixels"})]
+WAYS = [
+    *((name, {}) for name in OBJECTIVES),
+    ("local_masked_gradient", {"target": "pixels"}),
+]
 
 
 @pytest.fixture(params=WAYS, ids=lambda way: " ".join([way[0], *way[1].values()]))
@@ -24,7 +28,9 @@ def make(request):
 
     def make(channels=1):
         encoder = ViT(Size(dim=24, depth=2, heads=2), patch=4, channels=channels, rng=seeded())
-        return OBJECTIVES[name](**SMALL, **options).module(encoder, rng=seeded(1))
+        own = OBJECTIVES[name]
+        small = {k: v for k, v in (SMALL | OWN.get(name, {})).items() if k in own.model_fields}
+        return own(**small, **options).module(encoder, rng=seeded(1))
 
     return make
 
@@ -43,7 +49,7 @@ def test_same_generator_same_loss_other_generator_other_loss(make, images):
     assert a == b != c and np.isfinite(a)
 
 
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [1, 12])
 def test_every_trained_parameter_gets_a_gradient(make, images, channels):
     model = make(channels)
     model(images.expand(-1, channels, -1, -1), rng=seeded()).backward()
@@ -55,16 +61,18 @@ def test_every_trained_parameter_gets_a_gradient(make, images, channels):
 def test_learns_one_batch(make, images):
     model = make()
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-3)
-    losses = []
-    for _ in range(120):
+    value, counts = model.targets(images)
+    enough, losses = 0.95 * float(value[counts].var()), []
+    for _ in range(400):
         loss = model(images, rng=seeded(7))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    value, counts = model.targets(images)
+        if losses[-1] < min(0.6 * losses[0], enough):
+            break
     assert losses[-1] < 0.6 * losses[0]
-    assert losses[-1] < 0.95 * float(value[counts].var()), "better than a constant"
+    assert losses[-1] < enough, "better than a constant"
 
 
 @pytest.mark.parametrize("bad", [0.0, 50.0, float("nan"), float("inf")])
@@ -77,6 +85,18 @@ def test_blind_to_invalid_pixels(make, images, bad):
         a, b = (model(x, valid, rng=seeded(1)) for x in (images, spoiled))
         assert torch.equal(a, b) and a.isfinite()
         assert a != model(images, rng=seeded(1))
+
+
+def test_blind_to_a_channel_that_is_missing(make, images):
+    """A season without acquisitions, in one of the images."""
+    valid = torch.ones(3, 2, 36, 40, dtype=torch.bool)
+    valid[0, 1], valid[2, 0, :8, :8] = False, False
+    model, both = make(2), torch.cat([images, images.flip(0)], 1)
+    with torch.no_grad():
+        a, b = (model(torch.where(valid, both, x), valid, rng=seeded(1)) for x in (0.0, float("nan")))
+        assert torch.equal(a, b) and a.isfinite()
+        whole = model(both, torch.ones_like(valid), rng=seeded(1))
+        assert torch.equal(whole, model(both, rng=seeded(1))) and whole != a
 
 
 def test_an_image_without_a_valid_pixel_teaches_nothing(make, images):

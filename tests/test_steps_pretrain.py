@@ -95,6 +95,33 @@ def test_the_predictor_is_small_unless_asked(tmp_path):
     assert found == [48, 2, 2]
 
 
+@pytest.mark.parametrize(("objective", "options"), [("mae", {"predictor_heads": 2})])
+def test_other_objectives_go_end_to_end_and_go_on_exactly(tmp_path, objective, options, monkeypatch):
+    """Stopped after its first epoch, a training ends as one that was not."""
+    more = {"objective": objective, "options": options}
+    whole = pretrain(settings(tmp_path / "whole", **more))
+    told = settings(tmp_path / "stopped", **more)
+    from sarcast.train import loop
+
+    def stop(*given, **named):
+        save_state(*given, **named)
+        raise KeyboardInterrupt
+
+    save_state = loop.save_state
+    monkeypatch.setattr(loop, "save_state", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(told)
+    monkeypatch.setattr(loop, "save_state", save_state)
+    again = pretrain(told)
+    for name in ("log.csv", "model.safetensors", "config.json"):
+        assert (again / name).read_bytes() == (whole / name).read_bytes()
+    with (whole / "log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows] == ["0", "3", "6"]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    assert load_encoder(whole).about["objective"] == objective
+
+
 def test_same_seed_same_bytes(tmp_path):
     a, b, c = (
         pretrain(settings(tmp_path / name, seed=seed)) for name, seed in (("a", 0), ("b", 0), ("c", 1))

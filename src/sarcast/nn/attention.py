@@ -30,13 +30,17 @@ class Attention(nn.Module):
         self.proj = Linear(dim, dim)
         self.rpe_k = RelativePositionOnKeys(dim // heads)
 
-    def forward(self, x: Float[Tensor, "b n dim"], bucket: Int[Tensor, "n n"]) -> Float[Tensor, "b n dim"]:
+    def forward(
+        self, x: Float[Tensor, "b n dim"], bucket: Int[Tensor, "*own n n"]
+    ) -> Float[Tensor, "b n dim"]:
         """Mixed tokens."""
         q, k, v = self._split(x)
         mixed = scaled_dot_product_attention(q, k, v, attn_mask=self.rpe_k(q, bucket))
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
-    def maps(self, x: Float[Tensor, "b n dim"], bucket: Int[Tensor, "n n"]) -> Float[Tensor, "b head n n"]:
+    def maps(
+        self, x: Float[Tensor, "b n dim"], bucket: Int[Tensor, "*own n n"]
+    ) -> Float[Tensor, "b head n n"]:
         """How much each token (row) looks at each other (column); rows sum to 1."""
         q, k, _ = self._split(x)
         scores = q @ k.transpose(2, 3) * q.shape[3] ** -0.5 + self.rpe_k(q, bucket)
@@ -71,7 +75,9 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(dim, eps=EPS)
         self.mlp = Mlp(dim, int(dim * ratio))
 
-    def forward(self, x: Float[Tensor, "b n dim"], bucket: Int[Tensor, "n n"]) -> Float[Tensor, "b n dim"]:
+    def forward(
+        self, x: Float[Tensor, "b n dim"], bucket: Int[Tensor, "*own n n"]
+    ) -> Float[Tensor, "b n dim"]:
         """One block on."""
         x = x + self.attn(self.norm1(x), bucket)
         return x + self.mlp(self.norm2(x))

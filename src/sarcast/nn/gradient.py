@@ -26,7 +26,7 @@ def ratio_gradients(
     *,
     radii: Sequence[int] = RADII,
     offset: float = 1e-2,
-    valid: Bool[Tensor, "b y x"] | None = None,
+    valid: Bool[Tensor, "b *channel y x"] | None = None,
     level: bool = False,
     share: float = 0.5,
 ) -> tuple[Float[Tensor, "b c scale y x"], Bool[Tensor, "b c scale y x"]]:
@@ -36,7 +36,7 @@ def ratio_gradients(
         image: Not negative; mirrored at its borders.
         radii: Half widths of the windows, pixels.
         offset: Added to every pixel first.
-        valid: Where pixels count; None means everywhere.
+        valid: Where pixels count, (b, y, x) or (b, c, y, x); None means everywhere.
         level: Add ln of the mean over the smallest radius's window as the last scale.
         share: A result is valid when its pixel is and each half holds at least this share of valid pixels.
 
@@ -50,10 +50,10 @@ def ratio_gradients(
         raise ShapeError(
             f"expected radii of 1 to the image side - 1, found {tuple(radii)}, image {tuple(image.shape[2:])}"
         )
-    if valid is not None and valid.shape != (len(image), *image.shape[2:]):
+    if valid is not None and valid.shape not in ((len(image), *image.shape[2:]), image.shape):
         raise ShapeError(f"expected valid (b, y, x) of {tuple(image.shape)}, found {tuple(valid.shape)}")
     whole = valid is None or bool(valid.all())
-    mask = None if whole or valid is None else valid[:, None]
+    mask = None if whole or valid is None else valid[:, None] if valid.ndim == 3 else valid
     shifted = image.double() + offset
     border = max(radii)
     total = _integral(shifted if mask is None else torch.where(mask, shifted, 0.0), border)

@@ -32,9 +32,12 @@ class RelativePositionOnKeys(nn.Module):
         self.lookup_table_weight = nn.Parameter(torch.zeros(1, head_dim, BUCKETS))
 
     def forward(
-        self, q: Float[Tensor, "b head n dim"], bucket: Int[Tensor, "n n"]
+        self, q: Float[Tensor, "b head n dim"], bucket: Int[Tensor, "*own n n"]
     ) -> Float[Tensor, "b head n n"]:
-        """Term to add to the scores of all pairs: a look-up of q @ table, never a (n, n, dim) array."""
+        """Term to add to the scores of all pairs: a look-up of q @ table, never a (n, n, dim) array.
+
+        `bucket` is (n, n), the same for all rows, or (b, 1, n, n).
+        """
         return linear(q, self.lookup_table_weight[0].t()).gather(3, bucket.expand(*q.shape[:2], -1, -1))
 
 

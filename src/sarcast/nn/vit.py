@@ -85,12 +85,19 @@ class ViT(nn.Module):
         return self.norm(x)
 
     def encode_some(
-        self, embedded: Float[Tensor, "b row col dim"], patch: Int[Tensor, " p"]
+        self, embedded: Float[Tensor, "b row col dim"], patch: Int[Tensor, "*own p"]
     ) -> Float[Tensor, "b n dim"]:
-        """Vectors of the class token and some patches (numbered row by row), which see only each other."""
+        """Vectors of the class token and some patches (numbered row by row), which see only each other.
+
+        `patch` is (p,), the same for all images, or (b, p), for each its own.
+        """
         x, bucket = self._begin(embedded)
-        keep = torch.cat([patch.new_zeros(1), patch + 1])
-        x, bucket = x[:, keep], bucket[keep][:, keep]
+        keep = torch.cat([patch.new_zeros((*patch.shape[:-1], 1)), patch + 1], -1)
+        if patch.ndim == 1:
+            x, bucket = x[:, keep], bucket[keep][:, keep]
+        else:
+            x = x.gather(1, keep[..., None].expand(-1, -1, x.shape[2]))
+            bucket = bucket[keep[:, :, None], keep[:, None, :]][:, None]
         for block in self.blocks:
             x = block(x, bucket)
         return self.norm(x)

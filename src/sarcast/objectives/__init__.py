@@ -7,4 +7,5 @@ OBJECTIVES = table(
     local_masked_gradient="sarcast.objectives.local_masked_gradient:LocalMaskedGradient",
     across_dates="sarcast.objectives.across_dates:AcrossDates",
     gradient_jepa="sarcast.objectives.gradient_jepa:GradientJepa",
+    mae="sarcast.objectives.mae:Mae",
 )

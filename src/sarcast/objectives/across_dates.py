@@ -67,9 +67,9 @@ class AcrossDatesPredictor(nn.Module):
     def forward(
         self,
         pixels: Float[Tensor, "b c y x"],
-        valid: Bool[Tensor, "b y x"] | None = None,
+        valid: Bool[Tensor, "b *channel y x"] | None = None,
         other: Float[Tensor, "b c y x"] | None = None,
-        other_valid: Bool[Tensor, "b y x"] | None = None,
+        other_valid: Bool[Tensor, "b *channel y x"] | None = None,
         *,
         rng: torch.Generator,
     ) -> Float[Tensor, ""]:
@@ -105,7 +105,7 @@ class AcrossDatesPredictor(nn.Module):
         return self.head(self.norm(x))[:, 1:].float()
 
     def targets(
-        self, pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b y x"] | None = None
+        self, pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b *channel y x"] | None = None
     ) -> tuple[Float[Tensor, "b patch value"], Bool[Tensor, "b patch value"]]:
         """(values to predict, where they count): gradients of every radius, then level, standardised."""
         s = self.settings

@@ -16,7 +16,7 @@ class Module(Protocol):
     encoder: ViT
 
     def __call__(self, pixels: Tensor, valid: Tensor | None = None, *, rng: torch.Generator) -> Tensor:
-        """Loss of a batch (b, c, y, x); `rng` draws what is hidden.
+        """Loss of a batch (b, c, y, x); `rng` draws what is hidden. `valid` is (b, y, x) or (b, c, y, x).
 
         An objective whose settings have a field `dates` = 2 is also called with pixels and valid of a second
         date of the same places.

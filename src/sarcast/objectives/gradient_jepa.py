@@ -20,7 +20,7 @@ from torch.nn.functional import layer_norm
 from sarcast.errors import ShapeError
 from sarcast.nn.attention import EPS, Block, initialise
 from sarcast.nn.ema import decay_at, follow, follower
-from sarcast.nn.fill import fill
+from sarcast.nn.fill import each_channel, fill
 from sarcast.nn.gradient import ratio_gradients
 from sarcast.nn.masks import blocks
 from sarcast.nn.patch import grid_of
@@ -97,7 +97,7 @@ class GradientPredictor(nn.Module):
     def forward(
         self,
         pixels: Float[Tensor, "b c y x"],
-        valid: Bool[Tensor, "b y x"] | None = None,
+        valid: Bool[Tensor, "b *channel y x"] | None = None,
         *,
         rng: torch.Generator,
     ) -> Float[Tensor, ""]:
@@ -139,7 +139,7 @@ class GradientPredictor(nn.Module):
         self,
         pixels: Float[Tensor, "b c y x"],
         hidden: Bool[Tensor, "block row col"],
-        valid: Bool[Tensor, "b y x"] | None = None,
+        valid: Bool[Tensor, "b *channel y x"] | None = None,
     ) -> list[Float[Tensor, "b p dim"]]:
         """For each block, the predicted vectors of its patches, row by row, from what lies outside all."""
         if valid is not None:
@@ -151,17 +151,15 @@ class GradientPredictor(nn.Module):
 
     @torch.no_grad()
     def targets(
-        self, pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b y x"] | None = None
+        self, pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b *channel y x"] | None = None
     ) -> tuple[Float[Tensor, "b patch dim"], Bool[Tensor, "b patch dim"]]:
         """(the slow copy's vectors of the gradient image, of mean 0 and variance 1; where they count)."""
         s, side = self.settings, self.encoder.patch
-        known = torch.ones_like(pixels[:, 0], dtype=torch.bool) if valid is None else valid
-        amplitude = torch.where(known[:, None], pixels, 0.0)
+        amplitude = torch.where(each_channel(valid, pixels), pixels, 0.0)
         if s.span_db:
             amplitude = torch.pow(10.0, amplitude * (s.span_db / 20))
         value, counts = ratio_gradients(amplitude, radii=s.radii, offset=s.offset, valid=valid)
-        everywhere = counts.all(1).all(1)
-        image, share = fill(value.mean(2), everywhere, side)
+        image, share = fill(value.mean(2), counts.all(2), side)
         vectors = self.target.encode(self.target.patch_embed(image))[:, 1:].float()
         use = (share > 0).flatten(1)[..., None].expand_as(vectors)
         if s.normalise == "token":

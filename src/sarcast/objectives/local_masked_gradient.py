@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from sarcast.nn.attention import EPS, Block, initialise
-from sarcast.nn.fill import fill
+from sarcast.nn.fill import each_channel, fill
 from sarcast.nn.gradient import RADII, ratio_gradients, standardised
 from sarcast.nn.masks import Views, views
 from sarcast.nn.patch import grid_of, patchify
@@ -90,7 +90,7 @@ class MaskedGradientPredictor(nn.Module):
     def forward(
         self,
         pixels: Float[Tensor, "b c y x"],
-        valid: Bool[Tensor, "b y x"] | None = None,
+        valid: Bool[Tensor, "b *channel y x"] | None = None,
         *,
         rng: torch.Generator,
     ) -> Float[Tensor, ""]:
@@ -121,7 +121,7 @@ class MaskedGradientPredictor(nn.Module):
         self,
         pixels: Float[Tensor, "b c y x"],
         seen: Views,
-        valid: Bool[Tensor, "b y x"] | None = None,
+        valid: Bool[Tensor, "b *channel y x"] | None = None,
     ) -> Float[Tensor, "view p value"]:
         """Predicted values of all patches of every view; `value` is scales x pixels of a patch."""
         image, hidden = seen.image.to(pixels.device), seen.hidden.to(pixels.device)
@@ -138,7 +138,7 @@ class MaskedGradientPredictor(nn.Module):
         return self.decoder_pred(self.decoder_norm(x))[:, 1:]
 
     def targets(
-        self, pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b y x"] | None = None
+        self, pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b *channel y x"] | None = None
     ) -> tuple[Float[Tensor, "b patch value"], Bool[Tensor, "b patch value"]]:
         """(values to predict, where they count) for every patch of every image; scales after each other."""
         s = self.settings
@@ -171,8 +171,8 @@ class MaskedGradientPredictor(nn.Module):
 
 
 def _own(
-    pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b y x"] | None
+    pixels: Float[Tensor, "b c y x"], valid: Bool[Tensor, "b *channel y x"] | None
 ) -> tuple[Float[Tensor, "b c 1 y x"], Bool[Tensor, "b c 1 y x"]]:
     """(pixels, 0 where they do not count; where they count), as one scale."""
-    ok = torch.ones_like(pixels, dtype=torch.bool) if valid is None else valid[:, None].expand_as(pixels)
+    ok = each_channel(valid, pixels)
     return torch.where(ok, pixels, 0.0)[:, :, None], ok[:, :, None]

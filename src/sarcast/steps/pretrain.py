@@ -63,7 +63,7 @@ class Pretrain(Settings):
     dates: Literal["history", "all"] = "history"
     """Which dates of a source to learn from; all: an encoder that has seen judged dates is marked so."""
     objective: str = "across_dates"
-    """across_dates, local_masked_gradient (SAR-JEPA) or gradient_jepa."""
+    """across_dates, local_masked_gradient (SAR-JEPA), gradient_jepa or mae."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, e.g. --options.radii '[2, 4]'; a predictor that has blocks has half the
     encoder's width and a third of its depth, and windows are no larger than the crop, where they do not say
