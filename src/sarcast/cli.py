@@ -81,6 +81,12 @@ VERBS = {
         "a run or released scores -> estimates.json: judge, or recompute what was published",
         ("run",),
     ),
+    "probe": Verb(
+        "sarcast.steps.probe",
+        "Probe",
+        "labelled chips and encoders -> estimates.json: what few labels make of frozen vectors",
+        ("source",),
+    ),
     "coherence": Verb(
         "sarcast.steps.coherence",
         "Coherence",
