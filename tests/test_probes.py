@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score, r2_score
 from sarcast.errors import DataError
 from sarcast.probes import PROBES
 from sarcast.probes.draws import folds, labelling_order, share_of, shots
-from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics
+from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics, unit_chips
 from sarcast.probes.intervals import judged, told
 from sarcast.probes.linear import Linear, linear
 from sarcast.probes.logistic import logistic
@@ -211,6 +211,16 @@ def test_cells_are_means_of_their_valid_pixels(rng):
     np.testing.assert_array_equal(cell_means(pixels, valid, edges), found)
     hidden = cell_means(pixels, np.zeros_like(valid), edges)
     np.testing.assert_array_equal(hidden, 0)
+
+
+def test_unit_chips_lose_level_and_contrast_and_dims_of_one_unit_keep_their_proportions(rng):
+    x = rng.normal(size=(9, 6)) * [1, 2, 3, 4, 5, 100]
+    np.testing.assert_allclose(unit_chips(x), unit_chips(3 * x + 7))
+    np.testing.assert_array_equal(unit_chips(np.ones((2, 3))), 0)
+    learn, _ = standardised(x, x, together=True)
+    np.testing.assert_allclose(learn / learn[0, 0], (x - x.mean(0)) / (x - x.mean(0))[0, 0])
+    assert np.sqrt(np.mean(learn**2)) == pytest.approx(1, rel=1e-4)
+    np.testing.assert_allclose(standardised(x, x)[0].std(0), 1, rtol=1e-4)
 
 
 def test_statistics_tell_texture_from_noise(rng):

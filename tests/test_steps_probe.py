@@ -72,6 +72,7 @@ def test_chips_of_classes_end_to_end(folder, weights, tmp_path, capsys):
     found = probe(settings(folder, tmp_path / "a", weights=(weights,)))
     assert {row["features"] for row in found["rows"]} == {
         "pixels",
+        "pixels, unit chips",
         "statistics",
         "ours",
         "ours, random weights",
@@ -84,15 +85,18 @@ def test_chips_of_classes_end_to_end(folder, weights, tmp_path, capsys):
         one = row["figures"]["accuracy"]
         assert one["low"] <= one["mean"] <= one["high"]
         assert row["count"] == {"10 %": 4, "100 %": 36}[row["labels"]]
-    assert {row["less"] for row in found["differences"]} == {"pixels", "statistics", "ours, random weights"}
+    assert {row["less"] for row in found["differences"]} == {row["features"] for row in found["rows"]} - {
+        "ours"
+    }
     again = probe(settings(folder, tmp_path / "b", weights=(weights,)))
     assert again["rows"] == found["rows"], "to the last digit"
     text = as_text(found)
     assert "logistic" in text and "ours, random weights" in text
     words = ["probe", str(folder), "--out", str(tmp_path / "c"), "--side", str(SIDE), "--draws", "1"]
-    assert main([*words, "--shots", "2", "--probes", "knn", "--json"]) == 0
+    few = ["--shots", "2", "--neighbours", "1", "--linear.epochs", "3", "--probes", "knn", "linear"]
+    assert main([*words, *few, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert [row["labels"] for row in told["rows"]] == ["2 a class"] * 2
+    assert [row["labels"] for row in told["rows"]] == ["2 a class"] * 6
 
 
 def test_the_same_again_is_only_read(folder, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 
 LAGS = (1, 2, 4)
 """Pixels between the two of a difference."""
+SMALLEST = 1e-12
 
 
 def cell_edges(side: int, cells: int) -> np.ndarray:
@@ -45,6 +46,12 @@ def cell_statistics(pixels: np.ndarray, valid: np.ndarray, edges: np.ndarray) ->
 
     around = uniform_filter(statistics, (1, 3, 3, 1), mode="nearest")
     return np.concatenate([statistics, around], -1)
+
+
+def unit_chips(vectors: np.ndarray) -> np.ndarray:
+    """(chip, dim), each chip's with mean 0 and norm 1: what is left without level and contrast."""
+    centred = vectors - vectors.mean(1, keepdims=True)
+    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), SMALLEST)
 
 
 def _differences(pixels: np.ndarray, valid: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,14 @@ import numpy as np
 SMALLEST = 1e-6
 
 
-def standardised(learn: np.ndarray, judge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(vector, dim) of both roles, by mean and spread of the first."""
+def standardised(
+    learn: np.ndarray, judge: np.ndarray, *, together: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """(vector, dim) of both roles, by mean and spread of the first; `together`: one spread for all dims.
+
+    The latter is for dims of one unit, such as pixels, of which dark and even ones tell little.
+    """
     mean, spread = learn.mean(0), learn.std(0) + SMALLEST
+    if together:
+        spread = np.sqrt(np.mean(spread**2))
     return (learn - mean) / spread, (judge - mean) / spread

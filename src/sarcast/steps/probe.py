@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sarcast.errors import SettingsError
+from sarcast.probes.linear import Linear
 from sarcast.runtime.artefact import file_hash, locked, up_to_date, write_json, writing
 from sarcast.runtime.settings import Settings, as_json
 
@@ -39,8 +40,12 @@ class Probe(Settings):
     out: Path = Path("sarcast-probe")
     """Folder for estimates.json."""
     probes: tuple[Literal["knn", "knn_plain", "logistic", "linear", "ridge"], ...] = ()
-    """knn (20 neighbours, weighed), knn_plain, logistic, linear (with BatchNorm), ridge; those usual for the
+    """knn (weighed), knn_plain, logistic, linear (with BatchNorm), ridge; those usual for the
     task when not given."""
+    neighbours: int = Field(20, ge=1)
+    """Of knn and knn_plain."""
+    linear: Linear = Linear()
+    """How linear is trained."""
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
     """Shares of the train chips that are labelled."""
     shots: tuple[Annotated[int, Field(ge=1)], ...] = ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sarcast.errors import DataError, ProductError, SettingsError
-from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics
+from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics, unit_chips
 from sarcast.readers.chip_files import SUFFIXES, ChipFile
 from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs
 from sarcast.readers.labelled_chips import LabelledChips, split_groups
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sarcast.nn.pretrained import Pretrained
     from sarcast.steps.probe import Probe
 
+UNIT_CHIPS = "pixels, unit chips"
+CONTROLS = ("pixels", UNIT_CHIPS, "statistics")
+"""Ways to see a chip without a network; tokens have no unit chips."""
 _SPLIT = 1
 _PICTURES = tuple(suffix for suffix in SUFFIXES if not suffix.startswith(".tif"))
 
@@ -93,6 +96,7 @@ def chip_views(settings: Probe, role: Role, encoders: dict[str, Pretrained], uni
         "statistics": cell_statistics(role.pixels, role.valid, cell_edges(side, 1)),
     }
     views = {name: values.reshape(len(values), -1) for name, values in found.items()}
+    views[UNIT_CHIPS] = unit_chips(views["pixels"])
     for name, encoder in encoders.items():
         tokens = chip_tokens(encoder, role.pixels, role.valid, unit=unit)
         views[name] = np.concatenate([tokens.mean((1, 2)), tokens.std((1, 2))], 1)

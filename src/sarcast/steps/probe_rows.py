@@ -18,6 +18,7 @@ from sarcast.probes.scaling import standardised
 from sarcast.readers.labelled_chips import LabelledChips
 from sarcast.steps.probe import MAIN, USUAL
 from sarcast.steps.probe_chips import (
+    CONTROLS,
     Role,
     chip_views,
     encoders_of,
@@ -147,7 +148,10 @@ def _samples(
     seen: dict[str, np.ndarray],
     other: dict[str, np.ndarray],
 ) -> Samples:
-    pairs = {name: standardised(seen[name].astype(np.float64), other[name]) for name in seen}
+    pairs = {
+        name: standardised(values.astype(np.float64), other[name], together=name == "pixels")
+        for name, values in seen.items()
+    }
     return Samples(
         labels=labels,
         chip=chip,
@@ -215,6 +219,8 @@ def _judged(
     every: list[np.ndarray],
 ) -> tuple[Judged, int]:
     """Figures over the draws, and how many chips were labelled."""
+    few = {"neighbours": settings.neighbours}
+    options: dict[str, Any] = {"knn": few, "knn_plain": few, "linear": {"settings": settings.linear}}
     counts = []
     for draw, some in enumerate(every):
         guess = PROBES[probe](
@@ -223,6 +229,7 @@ def _judged(
             samples.test[name],
             groups=samples.groups[some],
             rng=np.random.default_rng([settings.seed, _FIT, draw]),
+            **options.get(probe, {}),
         )
         counts.append(judge.counts(guess))
     seed = settings.seed + _RESAMPLES
@@ -250,8 +257,10 @@ def _differences(
     for (name, probe, amount), own in found.items():
         if name not in encoders[::2]:
             continue
-        for control in ("pixels", "statistics", f"{name}, random weights"):
-            other = found[control, probe, amount]
+        for control in (*CONTROLS, f"{name}, random weights"):
+            other = found.get((control, probe, amount))
+            if other is None:
+                continue
             by_draw = own.by_draw[main] - other.by_draw[main]
             difference = told(by_draw, own.resampled[main] - other.resampled[main])
             rows.append({"features": name, "less": control, "probe": probe, "labels": amount, **difference})
