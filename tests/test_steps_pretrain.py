@@ -95,7 +95,10 @@ def test_the_predictor_is_small_unless_asked(tmp_path):
     assert found == [48, 2, 2]
 
 
-@pytest.mark.parametrize(("objective", "options"), [("mae", {"predictor_heads": 2})])
+@pytest.mark.parametrize(
+    ("objective", "options"),
+    [("mae", {"predictor_heads": 2}), ("dino", {"locals": 2, "head_dim": 16, "prototypes": 16})],
+)
 def test_other_objectives_go_end_to_end_and_go_on_exactly(tmp_path, objective, options, monkeypatch):
     """Stopped after its first epoch, a training ends as one that was not."""
     more = {"objective": objective, "options": options}

@@ -7,5 +7,6 @@ OBJECTIVES = table(
     local_masked_gradient="sarcast.objectives.local_masked_gradient:LocalMaskedGradient",
     across_dates="sarcast.objectives.across_dates:AcrossDates",
     gradient_jepa="sarcast.objectives.gradient_jepa:GradientJepa",
+    dino="sarcast.objectives.dino:Dino",
     mae="sarcast.objectives.mae:Mae",
 )

@@ -24,7 +24,10 @@ class Module(Protocol):
         ...
 
     def targets(self, pixels: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(what is to be predicted (b, patch, value), where it counts)."""
+        """(what is to be predicted (b, patch, value), where it counts).
+
+        Where the module has `distribution` = True these are probabilities, and its loss a cross-entropy.
+        """
         ...
 
     def stepped(self, done: float) -> None:

@@ -30,7 +30,8 @@ class Adapt(Settings):
     """Which dates of a source to learn from; all: an encoder that has seen judged dates is marked so, also
     after every later stage."""
     objective: str = "across_dates"
-    """across_dates, local_masked_gradient (SAR-JEPA), gradient_jepa or mae; its predictor starts anew."""
+    """across_dates, local_masked_gradient (SAR-JEPA), gradient_jepa, mae or dino; its predictor or
+    head starts anew."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, as in pretrain."""
     crop: int | None = Field(None, ge=2)

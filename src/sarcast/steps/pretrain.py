@@ -63,7 +63,7 @@ class Pretrain(Settings):
     dates: Literal["history", "all"] = "history"
     """Which dates of a source to learn from; all: an encoder that has seen judged dates is marked so."""
     objective: str = "across_dates"
-    """across_dates, local_masked_gradient (SAR-JEPA), gradient_jepa or mae."""
+    """across_dates, local_masked_gradient (SAR-JEPA), gradient_jepa, mae or dino."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, e.g. --options.radii '[2, 4]'; a predictor that has blocks has half the
     encoder's width and a third of its depth, and windows are no larger than the crop, where they do not say
@@ -169,8 +169,10 @@ def _defaults(settings: Pretrain, start: Pretrained | None) -> dict[str, Any]:
     """A predictor that costs little beside its encoder, and windows that fit the image."""
     size = start.vit.size if start else SIZES[settings.size]
     own = OBJECTIVES[settings.objective]().model_dump()
-    found: dict[str, Any] = {"predictor_dim": size.dim // 2, "predictor_heads": size.heads}
-    if own["predictor_depth"]:
+    found: dict[str, Any] = {}
+    if "predictor_dim" in own:
+        found = {"predictor_dim": size.dim // 2, "predictor_heads": size.heads}
+    if own.get("predictor_depth"):
         found["predictor_depth"] = max(2, size.depth // 3)
     if "window" in own:
         found["window"] = tuple(min(side, settings.crop or side) for side in own["window"])

@@ -33,7 +33,8 @@ class Health:
     rank: float
     """Effective rank of the token vectors, 1..dim."""
     normalised_error: float
-    """Loss over the variance of what is predicted: 1 is no better than a constant."""
+    """Loss over that of the best constant, which is the variance of what is predicted, or, of probabilities,
+    the entropy of their mean: 1 is no better than a constant."""
     skill_last: float | None = None
     """Of a forecast: 1 - squared error / that of the last valid acquisition (persistence)."""
     skill_mean: float | None = None
@@ -80,11 +81,12 @@ def health(module: Module, *images: Tensor, seed: int) -> Health:
     every = np.concatenate(vectors)
     every = every[:: max(1, -(-len(every) // _VECTORS))]
     mean = loss / max(seen, 1)
+    constant = target.entropy if getattr(module, "distribution", False) else target.variance
     return Health(
         loss=mean,
         spread=spread(every),
         rank=effective_rank(every),
-        normalised_error=mean / max(target.variance, 1e-12),
+        normalised_error=mean / max(constant, 1e-12),
     )
 
 
@@ -148,7 +150,7 @@ def _split(windows: Windows) -> list[Windows]:
 
 
 class _Moments:
-    """Variance of targets around the mean of each value, over batches."""
+    """What the best constant loses: squared error of each value, or cross-entropy, over batches."""
 
     def __init__(self) -> None:
         self.count: Tensor | float = 0.0
@@ -166,3 +168,8 @@ class _Moments:
         count = torch.as_tensor(self.count).clamp_min(1)
         around = torch.as_tensor(self.square) - torch.as_tensor(self.total) ** 2 / count
         return float(around.sum() / count.sum())
+
+    @property
+    def entropy(self) -> float:
+        mean = torch.as_tensor(self.total) / torch.as_tensor(self.count).clamp_min(1)
+        return float(-torch.xlogy(mean, mean).sum())
