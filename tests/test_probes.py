@@ -106,7 +106,7 @@ def test_ridge_chooses_a_strength_that_validates(rng):
 @pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
 def test_batch_norm_makes_the_linear_probe_blind_to_scale_and_shift(optimiser, rng):
     (x, y), (judge, _) = toy(rng, apart=2.0)
-    settings = Linear(optimiser=optimiser, epochs=10, batch=32, learning_rate=0.01)
+    settings = Linear(optimiser=optimiser, steps=50, batch=32, learning_rate=0.01)
     scale = 10.0 ** rng.uniform(-3, 3, x.shape[1])
     guess = linear(x, y, judge, rng=seeded(), settings=settings)
     other = linear(x * scale + scale, y, judge * scale + scale, rng=seeded(), settings=settings)
@@ -118,7 +118,7 @@ def test_the_linear_probe_is_soft_max_regression(rng):
     from sklearn.linear_model import LogisticRegression
 
     (x, y), (judge, _) = toy(rng, apart=0.7, count=100, dim=4)
-    settings = Linear(epochs=2000, batch=1000, learning_rate=0.5)
+    settings = Linear(steps=2000, batch=1000, learning_rate=0.5)
     guess = linear(x, y, judge, rng=seeded(), settings=settings)
     exact = LogisticRegression(C=1e8, max_iter=2000).fit(*(standardised(x, judge)[0], y))
     assert np.mean(guess == exact.predict(standardised(x, judge)[1])) > 0.99

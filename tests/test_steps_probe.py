@@ -93,7 +93,7 @@ def test_chips_of_classes_end_to_end(folder, weights, tmp_path, capsys):
     text = as_text(found)
     assert "logistic" in text and "ours, random weights" in text
     words = ["probe", str(folder), "--out", str(tmp_path / "c"), "--side", str(SIDE), "--draws", "1"]
-    few = ["--shots", "2", "--neighbours", "1", "--linear.epochs", "3", "--probes", "knn", "linear"]
+    few = ["--shots", "2", "--neighbours", "1", "--linear.steps", "3", "--probes", "knn", "linear"]
     assert main([*words, *few, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [row["labels"] for row in told["rows"]] == ["2 a class"] * 6

@@ -28,8 +28,8 @@ class Linear(Settings):
     """At the start; it falls to 0 along a cosine. For adamw, 0.001 is usual."""
     weight_decay: float = Field(0.0, ge=0)
     """Share of the weights taken off at each step, times the rate; biases keep theirs."""
-    epochs: int = Field(50, ge=1)
-    """Times every labelled vector is seen."""
+    steps: int = Field(500, ge=1)
+    """Of the optimiser: as many for few labels as for many."""
     batch: int = Field(256, ge=2)
     """Vectors a step."""
 
@@ -61,27 +61,27 @@ def linear(
 def _trained(x: np.ndarray, wanted: np.ndarray, settings: Linear, rng: Generator) -> np.ndarray:
     """Weights (dim + 1, class), the bias last."""
     batches = -(-len(x) // settings.batch)
-    steps = batches * settings.epochs
+    parts: list[np.ndarray] = []
     weights = np.zeros((x.shape[1] + 1, wanted.shape[1]))
     first, second = np.zeros_like(weights), np.zeros_like(weights)
     decayed = np.ones((len(weights), 1))
     decayed[-1] = 0
-    step = 0
-    for _ in range(settings.epochs):
-        for some in np.array_split(rng.permutation(len(x)), batches):
-            rate = settings.learning_rate * (1 + np.cos(np.pi * step / steps)) / 2
-            step += 1
-            seen = _with_one(_normalised(x[some], x[some]))
-            gradient = seen.T @ (_softmax(seen @ weights) - wanted[some]) / len(some)
-            weights = weights * (1 - rate * settings.weight_decay * decayed)
-            if settings.optimiser == "sgd":
-                first = _BETA * first + gradient
-                weights = weights - rate * first
-                continue
-            first = _BETA * first + (1 - _BETA) * gradient
-            second = _SQUARE_BETA * second + (1 - _SQUARE_BETA) * gradient**2
-            size = np.sqrt(second / (1 - _SQUARE_BETA**step)) + _ADAM
-            weights = weights - rate * first / (1 - _BETA**step) / size
+    for step in range(settings.steps):
+        if step % batches == 0:
+            parts = np.array_split(rng.permutation(len(x)), batches)
+        some = parts[step % batches]
+        rate = settings.learning_rate * (1 + np.cos(np.pi * step / settings.steps)) / 2
+        seen = _with_one(_normalised(x[some], x[some]))
+        gradient = seen.T @ (_softmax(seen @ weights) - wanted[some]) / len(some)
+        weights = weights * (1 - rate * settings.weight_decay * decayed)
+        if settings.optimiser == "sgd":
+            first = _BETA * first + gradient
+            weights = weights - rate * first
+            continue
+        first = _BETA * first + (1 - _BETA) * gradient
+        second = _SQUARE_BETA * second + (1 - _SQUARE_BETA) * gradient**2
+        size = np.sqrt(second / (1 - _SQUARE_BETA ** (step + 1))) + _ADAM
+        weights = weights - rate * first / (1 - _BETA ** (step + 1)) / size
     return weights
 
 

@@ -62,7 +62,7 @@ class Probe(Settings):
     labels: Path | None = None
     """Folder of label images with the names and grids of the chips in `source`."""
     classes: dict[int, str] | None = None
-    """Number in the label images -> class (in a recipe); those of WorldCover when not given."""
+    """Number in the label images -> class, such as 1 water 2 trees; those of WorldCover when not given."""
     ignored: tuple[int, ...] = ()
     """Numbers in label images that stand for no label."""
     label: str = "label"
@@ -76,7 +76,7 @@ class Probe(Settings):
     role: str | None = None
     """Column with the role, train or test; roles are drawn when not given."""
     only: dict[str, str] | None = None
-    """Column -> text of the lines that count (in a recipe)."""
+    """Column -> text of the lines that count, such as std_single_serial 1."""
     group_in_path: str | None = None
     """Regular expression; what it matches in a path is the chip's group."""
     test_share: float = Field(0.3, gt=0, lt=1)
