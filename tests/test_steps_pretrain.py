@@ -14,6 +14,7 @@ import pytest
 from sarcast.cli import VERBS, main
 from sarcast.encoders.vit import Vit
 from sarcast.errors import ArtefactError, DataError, SettingsError, StackError
+from sarcast.nn.card import Card
 from sarcast.nn.pretrained import load_encoder
 from sarcast.runtime.artefact import finished, require
 from sarcast.sar.simulate import SimulateScene, simulate
@@ -23,6 +24,7 @@ from sarcast.steps.pretrain import Pretrain, pretrain
 from sarcast.train.loop import Training
 
 OPTIONS = {"predictor_dim": 24, "predictor_depth": 1, "predictor_heads": 2, "radii": (2, 4)}
+TINY = Training(epochs=1, steps=2, batch=2, device="cpu")
 SCENE = SimulateScene(shape=(64, 96), dates=12, events=0)
 
 
@@ -46,10 +48,10 @@ def settings(out, **more):
 def stack_of(tmp_path):
     """Write a simulated stack as a run folder has it."""
 
-    def write(name="a", radiometry="sigma0", seed=0):
+    def write(name="a", radiometry="sigma0", seed=0, scene=SCENE):
         from sarcast.runtime.artefact import writing
 
-        stack = simulate(SCENE, rng=np.random.default_rng(seed)).stack
+        stack = simulate(scene, rng=np.random.default_rng(seed)).stack
         path = tmp_path / "run" / "stacks" / name / "stack.zarr"
         header = Header(
             name=name, bands=stack.bands, geobox=stack.geobox, radiometry=radiometry, attributes={}
@@ -123,6 +125,19 @@ def test_other_objectives_go_end_to_end_and_go_on_exactly(tmp_path, objective, o
     assert [row["step"] for row in rows] == ["0", "3", "6"]
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
     assert load_encoder(whole).about["objective"] == objective
+
+
+def test_bands_seen_together_by_a_card_that_names_them(tmp_path, stack_of):
+    card = {"name": "db_channels", "channels": ("VV-VH", "VV"), "zero_db": (-5, -25), "one_db": (20, 5)}
+    stack_of(scene=SCENE.model_copy(update={"kind": "opera"}))
+    more = {"simulated": 0, "source": (tmp_path / "run",), "card": card, "training": TINY}
+    folder = pretrain(settings(tmp_path / "out", objective="mae", options={"predictor_heads": 2}, **more))
+    found = load_encoder(folder)
+    assert found.vit.channels == 2 and found.card.channels == ("VV-VH", "VV") and found.card.unit == "sigma0"
+    again = pretrain(settings(tmp_path / "on", start=folder, **{**more, "card": Card()}))
+    assert load_encoder(again).card == found.card and load_encoder(again).vit.channels == 2
+    with pytest.raises(StackError, match="expected bands HH, VV, found VH, VV, in stack"):
+        pretrain(settings(tmp_path, **{**more, "card": {**card, "channels": ("HH", "VV")}}))
 
 
 def test_same_seed_same_bytes(tmp_path):

@@ -29,6 +29,7 @@ from sarcast.runtime.settings import Settings, as_json, build
 from sarcast.sar.simulate import SimulateScene, simulate
 from sarcast.steps.sources import Source, inputs_of, room_of, sources_of, units_of
 from sarcast.train.augment import Augment
+from sarcast.train.channels import bands_of
 from sarcast.train.checkpoint import Epoch, History, rows, write_log
 from sarcast.train.chips import Chips, as_input, batch, cut
 from sarcast.train.diagnostics import Health, collapse
@@ -82,7 +83,8 @@ class Pretrain(Settings):
     held_out_share: float = Field(0.15, gt=0, lt=1)
     """Area of those blocks, share of the stack's; at least one block."""
     card: Card = Card()
-    """Scaling of the pixels; written beside the weights."""
+    """Scaling of the pixels; written beside the weights. With channels, such as VV, VH and VV-VH, the encoder
+    sees them together; without, one band at a time."""
     augment: Augment = Augment()
     """What may differ between two looks at one place."""
     training: Training = Training()
@@ -141,7 +143,9 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
             recover(target)
         data = _data(settings, start, sources, together=getattr(chosen, "dates", None))
         rng = torch.Generator().manual_seed(_seed(settings.seed, _WEIGHTS))
-        vit = start.vit if start else ViT.named(settings.size, patch=settings.token, rng=rng)
+        channels = max(1, len(data.card.channels))
+        new = partial(ViT.named, settings.size, patch=settings.token, channels=channels)
+        vit = start.vit if start else new(rng=rng)
         state = settings.out / f".{NAME}.training.safetensors"
         history = train(
             chosen.module(vit, rng=rng),
@@ -157,9 +161,9 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
         if fabric.is_global_zero:
             about = _about(settings, stage, start, chosen, data, history)
             made = Pretrained(vit=vit, card=data.card, window=data.crop // vit.patch, about=about)
-            with writing(target, settings=told, inputs=inputs, seed=settings.seed) as partial:
-                save_encoder(partial, made)
-                write_log(partial / LOG_FILE, rows(history))
+            with writing(target, settings=told, inputs=inputs, seed=settings.seed) as folder:
+                save_encoder(folder, made)
+                write_log(folder / LOG_FILE, rows(history))
             state.unlink(missing_ok=True)
         fabric.barrier()
     return target
@@ -203,8 +207,10 @@ def _start(settings: Pretrain, path: Path) -> Pretrained:
     """The weights to go on from; the card is for a file, which has none."""
     own = settings.card == Card() and find_weights(path).is_dir()
     start = load_encoder(path, card=None if own else settings.card)
-    if start.vit.channels != 1:
-        raise SettingsError(f"expected weights of one channel, found {start.vit.channels}, in {path}")
+    if start.vit.channels != max(1, len(start.card.channels)):
+        raise SettingsError(
+            f"expected weights of one channel or a card naming them, found {start.vit.channels}, in {path}"
+        )
     return start
 
 
@@ -241,16 +247,16 @@ def _data(
     side = min(learn.block for learn, _ in parts)
     rng = np.random.default_rng([settings.seed, _CHIPS])
     each, few = (-(-count // len(every)) for count in (settings.chips, settings.held_out))
-    some = partial(cut, together=together, rng=rng)
+    card = _card(start.card if start else settings.card, stacks, anew=start is None)
+    some = partial(cut, together=together, bands=bands_of(card.channels), rng=rng)
     kept = [
         (some(stack, dates, learn, count=each, side=side), some(stack, dates, other, count=few, side=crop))
         for (stack, dates), (learn, other) in zip(every, parts, strict=True)
     ]
-    card = _card(start.card if start else settings.card, stacks, anew=start is None)
     held_out = Chips.of([one for _, one in kept])
     return _Data(
         chips=Chips.of([one for one, _ in kept]),
-        held_out=as_input(held_out.power, held_out.valid, card),
+        held_out=as_input(held_out.power, held_out.valid, card, bands=held_out.bands),
         card=card,
         crop=crop,
         names=[one.stack.name for one in sources],
