@@ -1,7 +1,5 @@
 """`python -m sarcast`."""
 
-import sys
+from sarcast.cli import script
 
-from sarcast.cli import main
-
-sys.exit(main())
+script()

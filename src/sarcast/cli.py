@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sarcast import __version__
 from sarcast.errors import SarcastError, SettingsError
@@ -381,5 +381,19 @@ every verb: --recipe FILE.yaml  settings from a file; flags override them
             --dry-run           print the settings, check the source, do nothing"""
 
 
+def script() -> NoReturn:
+    """The command `sarcast`: run a verb and end the process.
+
+    One of several processes that torchrun started ends without taking the interpreter down first: gloo's
+    threads may outlive that and abort a process whose work is done.
+    """
+    code = main()
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

@@ -98,6 +98,8 @@ def processes(settings: Training) -> Iterator[Fabric]:
     fabric.launch()
     try:
         yield fabric
+        if many:
+            torch.distributed.barrier()
     finally:
         if many:
             torch.distributed.destroy_process_group()
