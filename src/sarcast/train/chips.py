@@ -110,23 +110,17 @@ def cut(
         ok = np.stack([np.asarray(stack.valid[t, *box]) for t in some])
         if ok.mean((1, 2)).min() < min_valid:
             continue
-        amplitude = np.stack(
-            [[np.asarray(stack.amplitude[t, b, *box], np.float32) for b in band] for t in some]
-        )
-        if bands:
-            ok = np.broadcast_to(ok[:, None], amplitude.shape)
-        else:
-            amplitude = amplitude[:, 0]
-        power.append(np.where(ok, amplitude * amplitude, 0))
-        valid.append(ok)
+        power.append(_power(stack, some, band, box, ok))
+        valid.append(np.broadcast_to(ok[:, None], power[-1].shape))
         if len(power) == count:
             break
     if not power:
         raise DataError(
             f"expected places with {min_valid:.0%} valid pixels, found none, in stack {stack.name}"
         )
-    found = Chips(power=np.stack(power).astype(np.float32), valid=np.stack(valid), bands=bands)
-    return found if together else Chips(power=found.power[:, 0], valid=found.valid[:, 0], bands=bands)
+    kept = np.s_[:, slice(None) if together else 0]
+    one, seen = (np.stack(x) if bands else np.stack(x)[:, :, 0] for x in (power, valid))
+    return Chips(power=one[kept], valid=seen[kept], bands=bands)
 
 
 def of_seasons(tiles: Iterable[SeasonalStack], *, side: int | None = None) -> Chips:
@@ -211,3 +205,13 @@ def _numbers(stack: Stack, bands: tuple[str, ...], count: int, rng: Generator) -
             f"expected bands {', '.join(bands)}, found {', '.join(stack.bands)}, in stack {stack.name}"
         )
     return [[stack.bands.index(band) for band in bands]] * (TRIES * count)
+
+
+def _power(
+    stack: Stack, dates: np.ndarray, bands: list[int], box: tuple[slice, slice], valid: np.ndarray
+) -> np.ndarray:
+    """float32 (date, band, y, x); 0 where not `valid` (date, y, x)."""
+    amplitude = np.stack(
+        [[np.asarray(stack.amplitude[t, b, *box], np.float32) for b in bands] for t in dates]
+    )
+    return np.where(valid[:, None], amplitude * amplitude, 0).astype(np.float32)
