@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sarcast.detectors import DETECTORS, SCORERS
-from sarcast.detectors.cross_fit import noise_of
+from sarcast.detectors.cross_fit import local_noise
 from sarcast.detectors.ensemble import Ensemble
 from sarcast.detectors.geometry_transformer import GeometryTransformer
 from sarcast.detectors.lstm import LSTM
@@ -63,30 +63,35 @@ def test_spread_is_calibrated_where_noise_differs(make_features, rng, likelihood
     ):
         scorer = fit(detector, features, history)
         errors, valid = scorer.errors(features, range(history, dates))
-        z = np.abs(errors / scorer.noise[0]).reshape(dates - history, *loud.shape, 2)
+        z = np.abs(errors / scorer.noise).reshape(dates - history, *loud.shape, 2)
         assert valid.all()
         shares[name] = [float((z[:, where] > 2).mean()) for where in (~loud, loud)]
     assert shares["plain"][0] < 0.01 and shares["plain"][1] > 0.08
     assert all(0.015 < share < 0.08 for share in shares["sure"])
 
 
-def test_noise_is_that_of_the_cell_and_its_like_without_the_fold(rng):
+@pytest.mark.parametrize("left_out", [None, 3])
+def test_noise_is_that_of_the_cell_and_its_like_without_the_date(rng, left_out):
     errors, valid = rng.normal(size=(9, 30, 2)), rng.random((9, 30)) < 0.7
     valid[:, 4] = False
     errors *= valid[..., None]
     near = rng.integers(0, 30, (30, 5))
-    found = noise_of(errors, valid, near)
-    every = [np.mean(errors[valid][:, d] ** 2) for d in range(2)]
+    told = (errors**2).sum(0), valid.sum(0)
+    without = None if left_out is None else (errors[left_out], valid[left_out])
+    found = local_noise(*told, near, without=without)
+    kept = np.arange(9) != left_out
+    every = [np.mean(errors[kept][valid[kept]][:, d] ** 2) for d in range(2)]
 
     def own(c, d):
-        return np.mean(errors[valid[:, c], c, d] ** 2) if valid[:, c].any() else every[d]
+        seen = valid[:, c] & kept
+        return np.mean(errors[seen, c, d] ** 2) if seen.any() else every[d]
 
     for c in range(30):
         for d in range(2):
             like = np.mean([own(n, d) for n in near[c]])
-            mine = own(c, d) if valid[:, c].any() else like
+            mine = own(c, d) if (valid[:, c] & kept).any() else like
             assert found[c, d] == pytest.approx(np.sqrt((mine + like) / 2), abs=1e-5)
-    alone = noise_of(errors, valid, near[:, :0])
+    alone = local_noise(*told, near[:, :0], without=without)
     assert alone[4] == pytest.approx(np.sqrt(every), abs=1e-5)
 
 
@@ -202,7 +207,6 @@ def test_detectors_saved_before_these_facts_still_load(make_features, rng, tmp_p
     config, arrays = load_model(tmp_path)
     if name == "transformer":
         del config["settings"]["noise"]
-        arrays["noise"] = arrays["noise"][0, 0]
     for new in ("platforms", "skill_last"):
         if new != "skill_last" or name == "linear_ar":
             config.pop(new, None)

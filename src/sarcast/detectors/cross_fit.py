@@ -70,28 +70,36 @@ def scale_of(own: np.ndarray, valid: np.ndarray, *, pooled: float) -> np.ndarray
     return (np.sqrt(pooled * every + (1 - pooled) * own) + 1e-6).astype(np.float32)
 
 
-def noise_of(errors: np.ndarray, valid: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
-    """Root-mean-square error of every cell and feature: half of the square its own, half its like.
+def local_noise(
+    squares: np.ndarray,
+    counts: np.ndarray,
+    neighbours: np.ndarray,
+    *,
+    without: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Root-mean-square error of every cell and feature: half of the square its own, half that of its like.
 
     Args:
-        errors: (time, cell, dim) of history, each by a model that did not learn from it; 0 where not valid.
-        valid: bool (time, cell).
+        squares: (cell, dim): sum over history of squared errors, each by a model that did not learn from it.
+        counts: (cell,): over how many dates.
         neighbours: (cell, neighbour) from `neighbours_of`; without columns all cells are alike.
+        without: Errors (cell, dim), 0 where not seen, and bool (cell,) where seen, of one date of history
+            that is left out of both.
 
     Returns:
         float32 (cell, dim), positive. A cell without errors has those of its alike cells, or of all.
     """
-    count = valid.sum(0)
-    total = (errors.astype(np.float64) ** 2).sum(0)
-    every = total.sum(0) / max(int(count.sum()), 1)
-    own = np.where(count[:, None] > 0, total / np.maximum(count, 1)[:, None], every)
+    if without is not None:
+        squares, counts = np.maximum(squares - without[0] ** 2, 0), counts - without[1]
+    known = (counts > 0)[:, None]
+    every = squares.sum(0) / max(int(counts.sum()), 1)
+    own = np.where(known, squares / np.maximum(counts, 1)[:, None], every)
     like = np.broadcast_to(every, own.shape).copy()
     if neighbours.shape[1]:
         for first in range(0, len(own), _ROWS):
             rows = slice(first, first + _ROWS)
             like[rows] = own[neighbours[rows]].mean(1)
-    own = np.where(count[:, None] > 0, own, like)
-    return (np.sqrt(0.5 * own + 0.5 * like) + 1e-6).astype(np.float32)
+    return (np.sqrt(0.5 * np.where(known, own, like) + 0.5 * like) + 1e-6).astype(np.float32)
 
 
 def size(error: np.ndarray, seen: np.ndarray, neighbours: np.ndarray, *, today: float) -> np.ndarray:

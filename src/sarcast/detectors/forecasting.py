@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from sarcast.detectors import DETECTORS
 from sarcast.detectors.base import history, scores_of
-from sarcast.detectors.cross_fit import FEWEST, date_folds, fold_of, halves, kept_dates, noise_of, size
+from sarcast.detectors.cross_fit import FEWEST, date_folds, fold_of, halves, kept_dates, local_noise, size
 from sarcast.detectors.directions import along, directions
 from sarcast.detectors.series import GEOMETRY, Normal, learn_normal, left_out, series_of, windows
 from sarcast.runtime.model import load_model, save_model
@@ -116,7 +116,7 @@ class Forecasting(Settings, ABC):
             normals=normals,
             directions=matrix,
             halves=half,
-            noise=np.ones((len(normals), 1, values.shape[-1]), np.float32),
+            noise=np.ones(values.shape[-1], np.float32),
             models=(trained[0].model, trained[1].model),
             skill=tuple(t.skill for t in trained),
             skill_last=tuple(t.skill_last for t in trained),
@@ -154,8 +154,7 @@ class ForecastScorer:
     halves: np.ndarray
     """int (cell,): which of the two models was trained on the cell."""
     noise: np.ndarray
-    """float32 (normal, cell or 1, dim): root-mean-square forecast error in history, as the normals with each
-    fold left out."""
+    """float32 (dim,): root-mean-square forecast error in history."""
     models: tuple[nn.Module, nn.Module]
     skill: tuple[float, ...]
     """Of each model, on history's cells it was not trained on (where its epoch was chosen): 1 - smooth-L1
@@ -167,6 +166,9 @@ class ForecastScorer:
     """int (history,): which fold a history date was left out in."""
     platforms: tuple[str, ...] = ()
     """Those of history that the networks tell apart."""
+    local: tuple[np.ndarray, np.ndarray] | None = None
+    """Sum of squared errors over history, in units of `noise`, float32 (cell, dim), and over how many dates,
+    int64 (cell,); None where errors are counted in the frame's noise."""
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices.
@@ -178,22 +180,24 @@ class ForecastScorer:
         errors, valid = self.errors(along(features, self.directions), index)
         found = np.zeros(valid.shape, np.float32)
         for k, t in enumerate(index):
-            normal = self._normal(features.times.scene_id[t])
-            near = self.normals[normal].neighbours
-            found[k] = size(errors[k] / self.noise[normal], valid[k], near, today=self.settings.today)
+            scene = features.times.scene_id[t]
+            near = self._normal(scene).neighbours
+            error = errors[k] / self.noise
+            if self.local is not None:
+                own = (error, valid[k]) if scene in self.history_ids else None
+                error = error / local_noise(*self.local, near, without=own)
+            found[k] = size(error, valid[k], near, today=self.settings.today)
         shape = (len(index), *features.grid.shape)
         name = self.settings.detector
         return scores_of(features, index, found.reshape(shape), valid.reshape(shape), detector=name)
 
     def with_noise(self, learned_from: Features) -> Self:
-        """The same scorer, its `noise` measured on the (reduced) history each model was not trained on."""
+        """The same scorer, its noise measured on the (reduced) history each model was not trained on."""
         errors, valid = self.errors(learned_from, list(range(len(learned_from.times))))
+        noise = np.sqrt(np.maximum((errors[valid] ** 2).mean(0), 1e-12)).astype(np.float32)
         if self.settings.noise == "frame":
-            every = np.sqrt(np.maximum((errors[valid] ** 2).mean(0), 1e-12)).astype(np.float32)
-            return replace(self, noise=np.broadcast_to(every, self.noise.shape).copy())
-        kept = zip(kept_dates(self.history_fold), self.normals, strict=True)
-        noise = [noise_of(errors[k], valid[k], normal.neighbours) for k, normal in kept]
-        return replace(self, noise=np.stack(noise))
+            return replace(self, noise=noise)
+        return replace(self, noise=noise, local=(((errors / noise) ** 2).sum(0), valid.sum(0)))
 
     def errors(self, features: Features, index: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Forecast errors of some dates of (reduced) features.
@@ -210,7 +214,7 @@ class ForecastScorer:
         for k, t in enumerate(index):
             dates = np.arange(max(0, t - self.settings.context), t + 1)
             scene = features.times.scene_id[t]
-            window = series_of(features, dates, self.normals[self._normal(scene)], self.platforms)
+            window = series_of(features, dates, self._normal(scene), self.platforms)
             valid[k] = window.valid[-1] & (window.valid[:-1].sum(0) >= FEWEST)
             if not valid[k].any():
                 continue
@@ -221,10 +225,10 @@ class ForecastScorer:
             errors[k] = np.where(valid[k][:, None], error, 0)
         return errors, valid
 
-    def _normal(self, scene_id: str) -> int:
-        """Which of the normalisations did not see this acquisition."""
+    def _normal(self, scene_id: str) -> Normal:
+        """The normalisation that did not see this acquisition."""
         fold = fold_of(self.history_ids, self.history_fold, scene_id)
-        return 0 if fold is None else 1 + fold
+        return self.normals[0 if fold is None else 1 + fold]
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""
@@ -235,6 +239,8 @@ class ForecastScorer:
             "noise": self.noise,
             "history_fold": self.history_fold.astype(np.int64),
         }
+        if self.local is not None:
+            arrays |= {"squares": self.local[0], "counts": self.local[1]}
         for i, model in enumerate(self.models):
             arrays |= {f"model{i}.{k}": v.cpu().numpy() for k, v in model.state_dict().items()}
         config = {
@@ -255,13 +261,12 @@ class ForecastScorer:
         config, arrays = load_model(folder)
         settings = DETECTORS[config["detector"]](**config["settings"])
         platforms = tuple(config.get("platforms", ()))
-        told = {"dim": arrays["noise"].shape[-1], "geometry": GEOMETRY + len(platforms)}
+        told = {"dim": len(arrays["noise"]), "geometry": GEOMETRY + len(platforms)}
         first, second = (
             load({k[7:]: v for k, v in arrays.items() if k.startswith(f"model{i}.")}, settings, **told)
             for i in (0, 1)
         )
         count = 2 + int(arrays["history_fold"].max())
-        noise = np.broadcast_to(arrays["noise"], (count, *arrays["noise"].shape[-2:]))
         return cls(
             settings=settings,
             normals=tuple(Normal(**{name: arrays[f"{i}.{name}"] for name in _NORMAL}) for i in range(count)),
@@ -270,8 +275,8 @@ class ForecastScorer:
             skill_last=tuple(config["skill_last"]),
             history_ids=tuple(config["history_ids"]),
             platforms=platforms,
-            noise=noise,
-            **{name: arrays[name] for name in ("directions", "halves", "history_fold")},
+            local=(arrays["squares"], arrays["counts"]) if "squares" in arrays else None,
+            **{name: arrays[name] for name in ("directions", "halves", "noise", "history_fold")},
         )
 
 
