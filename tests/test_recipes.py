@@ -37,7 +37,9 @@ SMALL = {
 def shrunk(recipe: dict, *, stages: tuple[str, ...] = ("adapt", "finetune")) -> dict:
     """The recipe for a scene of 64 px: smaller images, a few steps, all else as it is."""
     small = {k: {**recipe.get(k, {}), **SMALL[k]} for k in stages if k in recipe}
-    few = {"epochs": 2} if recipe.get("detector") == "transformer" else {}
+    few = {"transformer": {"epochs": 2}, "matched_network": {"steps": 4, "batch": 2}}.get(
+        recipe.get("detector"), {}
+    )
     return {**recipe, **small, "min_px": 0, "detector_options": {**recipe.get("detector_options", {}), **few}}
 
 

@@ -23,6 +23,7 @@ SMALL = {
         "members": [{"detector": n, "options": {"neighbours": 10}} for n in ("z_score", "linear_ar")]
     },
     "linear_ar": {"neighbours": 10},
+    "matched_network": {"steps": 3, "batch": 2, "crop": 8, "width": 4, "device": "cpu"},
     "padim": {"neighbours": 10},
     "rx": {"neighbours": 10},
     "transformer": {"epochs": 1, "width": 16, "layers": 1, "heads": 2, "neighbours": 10, "device": "cpu"},
