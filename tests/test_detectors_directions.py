@@ -7,6 +7,7 @@ import pytest
 
 from sarcast.detectors import DETECTORS, SCORERS
 from sarcast.detectors.directions import KEPT, WIDE, along, directions
+from sarcast.errors import DataError
 from sarcast.values import Split
 
 SMALL = {"epochs": 1, "width": 8, "batch": 256, "device": "cpu"}
@@ -22,6 +23,8 @@ FAST = {
     "tcn": SMALL,
     "transformer": {"epochs": 1, "width": 16, "layers": 1, "heads": 2, "batch": 128, "device": "cpu"},
 }
+LEVELS = ("coefficient_of_variation", "log_ratio", "mahalanobis", "omnibus")
+"""Detectors that read levels in dB and nothing else."""
 FIT = np.arange(18) < 12
 
 
@@ -59,7 +62,13 @@ def test_what_is_reduced(make_features, rng):
     )
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", LEVELS)
+def test_what_reads_levels_refuses_other_features(name, make_features, rng):
+    with pytest.raises(DataError, match="levels in dB"):
+        DETECTORS[name]().fit(wide(make_features(rng, dates=18), rng), Split(fit=FIT, judge=~FIT), rng=rng)
+
+
+@pytest.mark.parametrize("name", [name for name in DETECTORS if name not in LEVELS])
 def test_a_change_is_found_in_wide_features_and_what_was_fitted_is_kept(name, make_features, rng, tmp_path):
     features = make_features(rng, dates=18)
     values = features.values.copy()

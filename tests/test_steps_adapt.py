@@ -195,7 +195,7 @@ def test_what_cannot_work_is_refused(tmp_path, stack, weights):
         adapt(settings(tmp_path / "out", stack, weights(), card=Card(low_db=-9)))
     vit = ViT(Size(dim=24, depth=2, heads=2), patch=8, channels=2, rng=torch.Generator())
     save_encoder(tmp_path / "two", Pretrained(vit=vit, card=Card(), window=5))
-    with pytest.raises(SettingsError, match="weights of one channel, found 2"):
+    with pytest.raises(SettingsError, match="weights of one channel or a card naming them, found 2"):
         adapt(settings(tmp_path / "out", stack, tmp_path / "two"))
     assert not (tmp_path / "out" / "encoder").exists()
 
