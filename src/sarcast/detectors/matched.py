@@ -16,7 +16,7 @@ from pydantic import Field
 
 from sarcast.detectors.base import history
 from sarcast.detectors.clusters import Clusters, clusters
-from sarcast.detectors.cross_fit import date_folds, kept_dates
+from sarcast.detectors.cross_fit import date_folds, fold_of, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.detectors.fields import averaged, roughness, size
 from sarcast.detectors.surprise import Surprise
@@ -132,8 +132,8 @@ class Deviations:
 
     def normal(self, scene_id: str) -> Normal:
         """What is normal, learned without this acquisition."""
-        held = dict(zip(self.history_ids, self.history_fold, strict=True)).get(scene_id)
-        return self.models[0 if held is None else 1 + int(held)]
+        held = fold_of(self.history_ids, self.history_fold, scene_id)
+        return self.models[0 if held is None else 1 + held]
 
     def of(self, features: Features, t: int) -> tuple[np.ndarray, np.ndarray]:
         """Standardised deviations (cell, dim) of one date of the reduced features, and bool (cell,) seen."""

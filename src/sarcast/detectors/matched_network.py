@@ -8,7 +8,7 @@ neighbourhoods look like when nothing happened. Their surprises are added: each 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ from numpy.random import Generator
 from pydantic import Field
 
 from sarcast.detectors.base import scores_of
+from sarcast.detectors.cross_fit import fold_of
 from sarcast.detectors.directions import along
 from sarcast.detectors.matched import Averaging, Deviations
 from sarcast.detectors.surprise import Surprise
@@ -96,8 +97,6 @@ class MatchedNetworkScorer:
 
     def measured(self, past: _History) -> MatchedNetworkScorer:
         """The same scorer, knowing what its networks say of the history they were not taught on."""
-        from dataclasses import replace
-
         said = [
             self._logits(scene, z, seen)[seen]
             for scene, z, seen in zip(past.scene_ids, past.softened, past.seen, strict=True)
@@ -108,9 +107,8 @@ class MatchedNetworkScorer:
         """(row, col): by the network not taught on this date, or the mean of both."""
         from sarcast.detectors.planted import apply
 
-        folds = dict(zip(self.deviations.history_ids, self.deviations.history_fold, strict=True))
-        fold = folds.get(scene_id)
-        asked = self.networks if fold is None else (self.networks[1 - int(fold) % 2],)
+        fold = fold_of(self.deviations.history_ids, self.deviations.history_fold, scene_id)
+        asked = self.networks if fold is None else (self.networks[1 - fold % 2],)
         return np.mean([apply(network, z, seen) for network in asked], axis=0)
 
     def save(self, folder: Path) -> None:
