@@ -12,7 +12,9 @@ HERE = Path(__file__).parent
 
 def main(words: list[str]) -> int:
     """List the benchmarks, or run the one named with the words after it."""
-    known = {path.stem: path for path in sorted(HERE.glob("[!_]*.py"))}
+    known = {
+        path.stem: path for path in sorted(HERE.glob("[!_]*.py")) if "\ndef main(" in path.read_text("utf-8")
+    }
     if not words or words[0] in ("-h", "--help"):
         print("usage: python -m benchmarks NAME [...]      NAME --help lists its options\n")
         width = max(len(name) for name in known)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import tempfile
 import textwrap
@@ -29,6 +28,7 @@ from scipy.stats import t as student
 from sklearn.neighbors import KNeighborsClassifier
 from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
+from benchmarks import pretrained as pretraining
 from sarcast.errors import ArtefactError, DataError, ProductError
 from sarcast.nn.gradient import ratio_gradients
 from sarcast.nn.vit import SIZES, ViT
@@ -39,17 +39,15 @@ from sarcast.probes.scaling import standardised
 from sarcast.readers.chip_files import ChipFile
 from sarcast.readers.chip_sources import from_manifest
 from sarcast.readers.labelled_chips import LabelledChips
-from sarcast.runtime.settings import as_json
-from sarcast.train.checkpoint import Epoch, History, load_state
-from sarcast.train.loop import Batch, Training, processes, train
-from sarcast.train.schedule import groups
+from sarcast.train.checkpoint import History
+from sarcast.train.loop import Batch, Training
 
 DATASET = Path("data") / "mstar_soc" / "chips.zip"
 CUT, SIDE, TOKEN, FLOOR = 128, 64, 4, 32
 TARGETS = ("gradients", "pixels")
 RANDOM = "random weights"
 TRAINING = Training(epochs=30, steps=100, batch=32, learning_rate=1e-3, warm_up=0.1, device="cpu")
-_WEIGHTS, _HELD_OUT, _BATCHES, _SHOTS, _CHOICE = range(5)
+_HELD_OUT, _BATCHES, _SHOTS, _CHOICE = range(1, 5)
 Classifier = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -93,12 +91,10 @@ class Plan:
             target=target, radii=self.radii, predictor_dim=48, predictor_depth=2, predictor_heads=3
         )
 
-    def encoder(self) -> tuple[ViT, torch.Generator]:
-        """An untrained encoder, the same at every call, and the generator that drew it."""
-        rng = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([self.seed, _WEIGHTS]).generate_state(1)[0])
-        )
-        return ViT.named(self.size, patch=TOKEN, rng=rng), rng
+    @property
+    def start(self) -> pretraining.Start:
+        """The encoder before it has learned."""
+        return pretraining.Start(size=self.size, patch=TOKEN, seed=self.seed)
 
 
 QUICK = Plan(
@@ -230,8 +226,20 @@ def pretrained(
     Raises:
         ArtefactError: `as_is`, and there is no checkpoint of this training.
     """
-    vit, rng = plan.encoder()
-    objective = plan.objective(target)
+    found = pretraining.pretrained(
+        target,
+        plan.objective(target),
+        plan.start,
+        images(chips, plan),
+        plan.training,
+        work=work,
+        as_is=as_is,
+    )
+    return found.vit, found.history
+
+
+def images(chips: torch.Tensor, plan: Plan) -> pretraining.Images:
+    """Other looks at the chips of the train role, some of them held out."""
     order = np.random.default_rng([plan.seed, _HELD_OUT]).permutation(len(chips))
     held_out, seen = chips[order[: plan.held_out]], chips[order[plan.held_out :]]
 
@@ -240,38 +248,7 @@ def pretrained(
         some = drawn.integers(len(seen), size=plan.training.batch)
         return whole(augmented(seen[some], rng=drawn))
 
-    def report(line: Epoch, _: History) -> None:
-        print(
-            f"{target} {line.epoch}/{plan.training.epochs} loss {line.loss:.4f} held out {line.held_out:.4f} "
-            f"error/variance {line.normalised_error:.3f} rank {line.rank:.1f}",
-            flush=True,
-        )
-
-    folder = work / f"seed-{plan.seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    said = [as_json(objective), as_json(plan.training), plan.size, plan.seed]
-    fingerprint = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-    module, state = objective.module(vit, rng=rng), folder / f"{target}.training.safetensors"
-    if as_is:
-        history = load_state(
-            state, module, torch.optim.AdamW(groups(module, weight_decay=0)), fingerprint=fingerprint
-        )
-        if not history.epochs:
-            raise ArtefactError(f"expected a checkpoint of this training, found none or another, in {state}")
-        return vit, history
-    with processes(plan.training) as fabric:
-        history = train(
-            module,
-            draw,
-            plan.training,
-            held_out=whole(shrunk(held_out, SIDE)),
-            fabric=fabric,
-            state=state,
-            fingerprint=fingerprint,
-            seed=plan.seed,
-            report=report,
-        )
-    return vit, history
+    return pretraining.Images(draw=draw, held_out=whole(shrunk(held_out, SIDE)))
 
 
 def whole(pixels: torch.Tensor) -> Batch:
@@ -426,7 +403,7 @@ def compared(learn: Chips, judge: Chips, plans: list[Plan], work: Path, *, as_is
     groups = {row.name: [row] for row in floors(learn, judge, plans[0])}
     lines, every = [], []
     for plan in plans:
-        ways, told = {RANDOM: plan.encoder()[0]}, {}
+        ways, told = {RANDOM: plan.start.network()[0]}, {}
         for target in TARGETS:
             ways[f"{target} predicted"], told[target] = pretrained(
                 target, learn.pixels, plan, work, as_is=as_is

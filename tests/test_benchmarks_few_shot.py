@@ -164,7 +164,7 @@ def test_quick_on_real_chips(shared, tmp_path):
         few_shot.pretrained(t, roles[0].pixels, few_shot.QUICK, tmp_path, as_is=True)
         for t in few_shot.TARGETS
     ]
-    start = few_shot.QUICK.encoder()[0].state_dict()
+    start = few_shot.QUICK.start.network()[0].state_dict()
     for vit, history in again:
         assert len(history.losses) == 2
         assert not all(torch.equal(start[name], x) for name, x in vit.state_dict().items())
