@@ -9,8 +9,10 @@ from jaxtyping import install_import_hook
 
 with install_import_hook(["sarcast.nn", "sarcast.objectives"], "beartype.beartype"):
     from sarcast.errors import ShapeError
+    from sarcast.nn.gradient import ratio_gradients
     from sarcast.nn.hog import oriented_gradients
     from sarcast.nn.low_pass import low_pass
+    from sarcast.nn.patch import patchify
     from sarcast.nn.vit import Size, ViT
     from sarcast.objectives.mae import Mae
 
@@ -151,6 +153,13 @@ def test_histograms_do_not_depend_on_level_and_gradients_hardly(images):
         model = made(target=target, offset=1e-6, radii=(2,))
         a, b = (model.targets(x)[0] for x in (images, images + 0.5))
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+def test_ratios_of_linear_pixels_are_those_of_the_pixels(images, valid):
+    value, counts = made(target="gradients", span_db=0, radii=(2,)).targets(images, valid)
+    goal, ok = ratio_gradients(images, radii=(2,), offset=1e-2, valid=valid)
+    for found, wanted in ((value, goal), (counts, ok)):
+        assert torch.equal(found, patchify(wanted.flatten(1, 2), PATCH).flatten(1, 2))
 
 
 def test_what_cannot_work_is_refused(images):

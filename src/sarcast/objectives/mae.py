@@ -47,8 +47,9 @@ class Mae(Settings):
     """Radii of the ratio gradients, pixels (gradients)."""
     offset: float = Field(1e-2, gt=0)
     """Added to amplitudes before ratios, where 1 is what the card scales to 0 (gradients)."""
-    span_db: float = Field(40.0, gt=0)
-    """dB between pixel values 0 and 1, undone before ratios (gradients)."""
+    span_db: float = Field(40.0, ge=0)
+    """dB between pixel values 0 and 1, undone before ratios; 0: ratios of the pixels as they are
+    (gradients)."""
     predictor_dim: int = Field(512, ge=1)
     """Width of the decoder."""
     predictor_depth: int = Field(1, ge=1)
@@ -187,7 +188,7 @@ class MaskedAutoencoder(nn.Module):
             return low_pass(known, ok, sigma=s.sigma), ok
         if s.target == "hog":
             return oriented_gradients(known, ok, bins=s.bins, cell=math.gcd(s.cell, self.encoder.patch))
-        amplitude = torch.pow(10.0, known * (s.span_db / 20))
+        amplitude = torch.pow(10.0, known * (s.span_db / 20)) if s.span_db else known
         value, counts = ratio_gradients(amplitude, radii=s.radii, offset=s.offset, valid=ok)
         return value.flatten(1, 2), counts.flatten(1, 2)
 
