@@ -10,7 +10,16 @@ from odc.geo.geobox import GeoBox
 from scipy.ndimage import gaussian_filter
 
 from sarcast.errors import ProductError
-from sarcast.readers.seasonal_tiles import STORED, read_tile, wrap_suspects, write_tile
+from sarcast.readers.seasonal_tiles import (
+    STORED,
+    is_seasonal,
+    read_seasons,
+    read_tile,
+    wrap_suspects,
+    write_seasons,
+    write_tile,
+)
+from sarcast.sar.seasons import of_db
 
 SIDE = 40
 BOX = GeoBox((SIDE, SIDE), Affine(10, 0, 500_000, 0, -10, 4_000_000), "EPSG:32611")
@@ -121,3 +130,26 @@ def test_other_rasters_are_refused(tmp_path, count, dtype):
         out.set_band_description(3, "something")
     with pytest.raises(ProductError, match="expected bands winter_vvasc to fall_vhdes, found"):
         read_tile(tmp_path / "b.tif")
+
+
+def test_our_own_tiles_come_back_whole(tmp_path, db):
+    ok = np.ones(db.shape, bool)
+    ok[1, 2], ok[0, 0, :5] = False, False
+    tile = of_db(db, ok, geobox=BOX, name="a", statistic="median", radiometry="gamma0")
+    write_seasons(tmp_path / "a.tif", tile)
+    found = read_seasons(tmp_path / "a.tif")
+    np.testing.assert_array_equal(found.db, tile.db)
+    np.testing.assert_array_equal(found.valid, tile.valid)
+    assert (found.name, found.statistic, found.radiometry) == ("a", "median", "gamma0")
+    assert is_seasonal(tmp_path / "a.tif")
+
+
+def test_either_kind_of_tile_is_known_and_others_are_refused(tmp_path, db):
+    write_tile(tmp_path / "a.tif", db, geobox=BOX)
+    assert is_seasonal(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_seasons(tmp_path / "a.tif").db, read_tile(tmp_path / "a.tif").stack.db)
+    profile = {**PROFILE, "width": 8, "height": 8, "count": 12, "dtype": "float32"}
+    with rasterio.open(tmp_path / "b.tif", "w", **profile) as out:
+        out.write(np.ones((12, 8, 8), np.float32))
+    with pytest.raises(ProductError, match="expected bands VV-VH DJF to VH SON of float32, found 12"):
+        read_seasons(tmp_path / "b.tif")

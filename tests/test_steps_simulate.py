@@ -11,11 +11,14 @@ from scipy import ndimage
 
 from sarcast.errors import ArtefactError, SettingsError
 from sarcast.readers.capella import Capella, parse_metadata
+from sarcast.readers.chip_sources import from_pairs
 from sarcast.readers.opera import Opera
 from sarcast.readers.pixels import read_power
 from sarcast.runtime.artefact import finished, run_entry
 from sarcast.sar.simulate import SimulateScene, make_geobox
 from sarcast.sar.simulate import simulate as simulate_scene
+from sarcast.sar.simulate.seasonal import SimulateSeasons, simulate_seasons
+from sarcast.sar.world_cover import WORLD_COVER
 from sarcast.steps.products import read_labels, write_capella, write_labels
 from sarcast.steps.simulate import Simulate, simulate
 
@@ -234,3 +237,25 @@ def test_a_product_of_the_other_sensor_is_refused(tmp_path):
     with pytest.raises(SettingsError, match="expected a product of a capella scene, found opera"):
         run(tmp_path, product="opera")
     assert not list(tmp_path.iterdir())
+
+
+def test_seasonal_tiles_are_pairs_with_roles_and_their_truth(tmp_path):
+    region = SimulateSeasons(tiles=(7, 8), side=16)
+    told = {"product": "seasons", "region": region, "bands": 5, "seed": 3}
+    folder = simulate(Simulate(out=tmp_path / "a", **told))
+    expected = list(simulate_seasons(region, rng=np.random.default_rng(3)))
+    cover = from_pairs(folder / "s1", folder / "land_cover", side=16, classes=WORLD_COVER)
+    assert set(cover.roles) == {"train", "val", "test"} and len(cover) == 56
+    parts = cover.parts()
+    number = [int(name[-9:-4]) for name in parts["train"].ids]
+    tiles = [expected[i] for i in number]
+    np.testing.assert_array_equal(parts["train"].pixels()[0], [one.image.db for one in tiles])
+    np.testing.assert_array_equal(parts["train"].targets()[0], [one.land_cover for one in tiles])
+    built = from_pairs(folder / "s1", folder / "built", side=16, kind="regression").parts()["train"]
+    np.testing.assert_array_equal(built.targets()[0], [one.built for one in tiles])
+    again = simulate(Simulate(out=tmp_path / "b", **told))
+    assert digests(again / "s1" / "train") == digests(folder / "s1" / "train")
+    fewer = simulate(Simulate(out=tmp_path / "c", **told, buffer_m=10.0))
+    names = {path.name for path in (fewer / "s1" / "test").iterdir()}
+    assert names == {path.name for path in (folder / "s1" / "test").iterdir()}
+    assert len(list(fewer.rglob("*.tif"))) < len(list(folder.rglob("*.tif")))

@@ -56,14 +56,18 @@ VERBS = {
         ("source",),
     ),
     "simulate": Verb(
-        "sarcast.steps.simulate", "Simulate", "write SAR products of a simulated place, and the truth"
+        "sarcast.steps.simulate",
+        "Simulate",
+        "write SAR products of a simulated place, or labelled seasonal tiles",
     ),
     "ingest": Verb("sarcast.steps.ingest", "Ingest", "products -> scenes.json", ("source",)),
     "stack": Verb(
         "sarcast.steps.stack", "StackScenes", "scenes.json -> stack.zarr, one per geometry", ("scenes",)
     ),
     "encode": Verb("sarcast.steps.encode", "Encode", "stack.zarr -> features.zarr", ("stack",)),
-    "pretrain": Verb("sarcast.steps.pretrain", "Pretrain", "stacks or simulated scenes -> encoder/"),
+    "pretrain": Verb(
+        "sarcast.steps.pretrain", "Pretrain", "stacks, tiles or chips, or simulated ones -> encoder/"
+    ),
     "adapt": Verb("sarcast.steps.adapt", "Adapt", "stacks and an encoder -> encoder/, trained on that place"),
     "forecast": Verb(
         "sarcast.steps.forecast", "Forecast", "features.zarr -> detector/: learn to forecast", ("features",)

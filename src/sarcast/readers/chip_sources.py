@@ -121,6 +121,8 @@ def from_pairs(
 ) -> LabelledChips:
     """GeoTIFF chips of one folder and label images of the same names in another.
 
+    Both may have folders train, test and val, which are the chips' roles.
+
     Args:
         chips: Folder of chips.
         labels: Folder of labels, on the chips' grids: checked when they are read.
@@ -136,25 +138,39 @@ def from_pairs(
     """
     if (kind == "segmentation") != bool(classes) or kind == "classification":
         raise SettingsError(f"expected classes for segmentation alone, found {kind} and {classes}")
-    paths = sorted(p for p in chips.glob("*") if p.suffix.lower() in (".tif", ".tiff"))
-    missing = [path.name for path in paths if not (labels / path.name).is_file()]
+    paths, roles = _tiffs(chips)
+    ids = [path.relative_to(chips).as_posix() for path in paths]
+    missing = [name for name in ids if not (labels / name).is_file()]
     if not paths or missing:
         what = f"none for {missing[0]}" if missing else f"no chips in {chips}"
         raise ProductError(f"expected a label of the same name for each GeoTIFF, found {what}, in {labels}")
     return LabelledChips(
         files=tuple(ChipFile(path=path) for path in paths),
-        ids=tuple(path.name for path in paths),
+        ids=tuple(ids),
         kind=kind,
         labels=None,
-        label_files=tuple(ChipFile(path=labels / path.name) for path in paths),
+        label_files=tuple(ChipFile(path=labels / name) for name in ids),
         class_names=tuple((classes or {}).values()),
         codes=tuple(classes or {}),
         ignored=tuple(ignored),
-        groups=tuple(_matched(group_in_path, path.name, chips) for path in paths),
-        roles=("",) * len(paths),
+        groups=tuple(_matched(group_in_path, name, chips) for name in ids),
+        roles=tuple(roles),
         side=side,
         where=str(chips),
     )
+
+
+def _tiffs(folder: Path) -> tuple[list[Path], list[str]]:
+    """GeoTIFFs of a folder, or of its folders named by roles, and the role of each."""
+    named = {one: one.name.lower() for one in folder.iterdir() if one.is_dir()} if folder.is_dir() else {}
+    places = {one: role for one, role in sorted(named.items()) if role in ROLES} or {folder: ""}
+    found = [
+        (path, role)
+        for place, role in places.items()
+        for path in sorted(place.glob("*"))
+        if path.suffix.lower() in (".tif", ".tiff")
+    ]
+    return [path for path, _ in found], [role for _, role in found]
 
 
 def _classes(

@@ -1,7 +1,9 @@
-"""Seasonal tiles as geetiles and M3LEO store them: GeoTIFFs of uint8 = 255 (dB + 30) / 30, 16 bands.
+"""Seasonal tiles in files: 12 channels in dB as sarcast writes them, or 16 bands of uint8 as M3LEO has them.
 
-Bands are the seasons winter, spring, summer, fall, each with vvasc, vvdes, vhasc, vhdes. Levels outside
--30..0 dB were not clipped when these files were made but wrapped round: +3 dB is stored as -27 dB, -35 as -5.
+Ours are GeoTIFFs of float32 with a band for each of `CHANNELS`, named so, NaN where not valid. Those of
+geetiles and M3LEO are uint8 = 255 (dB + 30) / 30; bands are the seasons winter, spring, summer, fall, each
+with vvasc, vvdes, vhasc, vhdes. Levels outside -30..0 dB were not clipped when these files were made but
+wrapped round: +3 dB is stored as -27 dB, -35 as -5.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 
 from sarcast.errors import ProductError
 from sarcast.readers.gdal import describe, open_raster
-from sarcast.sar.seasons import SEASONS, SeasonalStack, of_db
+from sarcast.sar.seasons import CHANNELS, SEASONS, SeasonalStack, of_db
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -41,6 +43,72 @@ class SeasonalTile:
     def wrapped_share(self) -> float:
         """Of all numbers read."""
         return float(self.wrapped.mean())
+
+
+def is_seasonal(path: Path) -> bool:
+    """Whether a GeoTIFF looks like a seasonal tile of either kind.
+
+    Raises:
+        ProductError: It cannot be read.
+    """
+    about = describe(path)
+    return (about.count, about.dtype) in ((len(CHANNELS), "float32"), (len(STORED), "uint8"))
+
+
+def read_seasons(path: Path, *, orbit: Literal["asc", "des"] = "asc") -> SeasonalStack:
+    """A tile of either kind; what wrapped round in M3LEO's is not valid.
+
+    Args:
+        path: GeoTIFF of 12 or 16 bands.
+        orbit: Ascending or descending passes, of 16 bands.
+
+    Raises:
+        ProductError: Not such a file.
+    """
+    about = describe(path)
+    if about.count == len(STORED):
+        return read_tile(path, orbit=orbit).stack
+    with open_raster(path) as dataset:
+        names = tuple(name or "" for name in dataset.descriptions)
+        if names != CHANNELS or about.dtype != "float32":
+            raise ProductError(
+                f"expected bands {CHANNELS[0]} to {CHANNELS[-1]} of float32, found {about.count} of "
+                f"{about.dtype}, named {', '.join(filter(None, names)) or 'nothing'}, in {path}"
+            )
+        values, tags, geobox = dataset.read(), dataset.tags(), _geobox(dataset)
+    valid = np.isfinite(values)
+    return SeasonalStack(
+        db=np.where(valid, values, 0).astype(np.float32),
+        valid=valid,
+        geobox=geobox,
+        name=path.stem,
+        statistic=tags.get("statistic", "unknown"),
+        radiometry=tags.get("radiometry", "uncalibrated"),
+    )
+
+
+def write_seasons(path: Path, tile: SeasonalStack) -> None:
+    """Write a tile's 12 channels in dB, float32, NaN where not valid."""
+    import rasterio
+
+    rows, cols = tile.db.shape[1:]
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=cols,
+        height=rows,
+        count=len(CHANNELS),
+        dtype="float32",
+        nodata=np.nan,
+        crs=str(tile.geobox.crs),
+        transform=tile.geobox.transform,
+        compress="deflate",
+        predictor=3,
+    ) as out:
+        out.write(np.where(tile.valid, tile.db, np.nan).astype(np.float32))
+        out.descriptions = CHANNELS
+        out.update_tags(statistic=tile.statistic, radiometry=tile.radiometry)
 
 
 def read_tile(

@@ -116,10 +116,11 @@ def write_opera(folder: Path, stack: Stack, index: int) -> list[Path]:
 
 
 def write_map(path: Path, values: np.ndarray, geobox: GeoBox) -> None:
-    """A float32 map (y, x) as a GeoTIFF."""
-    profile = _TILED | {"predictor": 3, "blockxsize": 256, "blockysize": 256}
+    """A map (y, x) as a GeoTIFF: uint8 as it is, other numbers float32."""
+    whole = values.dtype == np.uint8
+    profile = _TILED | {"predictor": 2 if whole else 3, "blockxsize": 256, "blockysize": 256}
     profile |= {"crs": str(geobox.crs), "transform": geobox.transform}
-    _write(path, values.astype(np.float32), profile, None)
+    _write(path, values if whole else values.astype(np.float32), profile, None)
 
 
 def write_labels(path: Path, labels: Labels) -> None:

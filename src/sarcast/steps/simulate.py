@@ -1,4 +1,4 @@
-"""`sarcast simulate`: real products of a simulated place, and the truth about it."""
+"""`sarcast simulate`: real products of a simulated place, or labelled seasonal tiles, and the truth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from sarcast.errors import SettingsError
 from sarcast.runtime.artefact import up_to_date, writing
@@ -18,23 +19,32 @@ from sarcast.sar.simulate import (
     complex_series,
 )
 from sarcast.sar.simulate import simulate as simulate_scene
+from sarcast.sar.simulate.seasonal import SimulateSeasons, simulate_seasons
 from sarcast.steps.products import write_capella, write_capella_slc, write_labels, write_map, write_opera
+from sarcast.steps.seasons import write_labelled_tiles
 
-Product = Literal["capella-geo", "capella-gec", "capella-slc", "opera"]
-PRODUCTS, TRUTH, COHERENCE = "products", "truth.parquet", "coherence.tif"
+Product = Literal["capella-geo", "capella-gec", "capella-slc", "opera", "seasons"]
+PRODUCTS, TRUTH, COHERENCE, TILES = "products", "truth.parquet", "coherence.tif", "tiles"
 
 
 class Simulate(Settings):
-    """Write SAR products of a simulated place with known events, and the truth about it."""
+    """Write SAR products of a simulated place with known events, or seasonal tiles with labels."""
 
     out: Path
-    """Folder for products/, truth.parquet and (SLC) coherence.tif."""
+    """Folder for products/, truth.parquet and (SLC) coherence.tif; for tiles/ (seasons)."""
     scene: SimulateScene = SimulateScene()
     """The place, its events and the sensor."""
     seed: int = 0
     """Of the random generator."""
     product: Product | None = None
-    """By default capella-geo or opera, after the kind of scene."""
+    """By default capella-geo or opera, after the kind of scene. seasons: tiles of 12 channels (VV-VH, VV and
+    VH of four seasons) and images of land cover, vegetation, built share and biomass, by role."""
+    region: SimulateSeasons = SimulateSeasons()
+    """The region of the tiles (seasons)."""
+    bands: int = Field(10, ge=5)
+    """Oblique bands of their split into train, test and val, 60, 20 and 20 % (seasons)."""
+    buffer_m: float = Field(0.0, ge=0)
+    """Tiles so near to one of another role are left out, metres; test loses none (seasons)."""
     grids: Literal["same", "whole", "fraction"] = "fraction"
     """Capella GEO and GEC: dates share one grid, are cut by whole pixels, or lie a fraction apart as well."""
 
@@ -43,12 +53,15 @@ def simulate(settings: Simulate) -> Path:
     """Simulate and write; nothing is done when it is there already with the same settings.
 
     Returns:
-        The folder of products.
+        The folder of products, or of tiles.
 
     Raises:
         SettingsError: The product does not belong to the kind of scene.
+        DataError: Too few tiles for the bands or the buffer.
         SpaceError: The folder cannot be written.
     """
+    if settings.product == "seasons":
+        return _seasons(settings)
     product = _product(settings)
     products, truth, coherence = (settings.out / name for name in (PRODUCTS, TRUTH, COHERENCE))
     said = as_json(settings)
@@ -67,6 +80,21 @@ def simulate(settings: Simulate) -> Path:
         partial.mkdir()
         _write_products(partial, product, simulated, grids=settings.grids, offsets=offsets, rng=for_products)
     return products
+
+
+def _seasons(settings: Simulate) -> Path:
+    tiles = settings.out / TILES
+    names = ("region", "bands", "buffer_m", "product", "seed")
+    said = {name: value for name, value in as_json(settings).items() if name in names}
+    if up_to_date(tiles, settings=said, inputs={}):
+        return tiles
+    rows, cols = settings.region.tiles
+    drawn = simulate_seasons(settings.region, rng=np.random.default_rng(settings.seed))
+    with writing(tiles, settings=said, inputs={}, seed=settings.seed) as partial:
+        partial.mkdir()
+        shown = (tile for tile, _ in zip(drawn, track(range(rows * cols), "simulating tiles"), strict=True))
+        write_labelled_tiles(partial, shown, bands=settings.bands, buffer_m=settings.buffer_m)
+    return tiles
 
 
 def _product(settings: Simulate) -> Product:
