@@ -78,6 +78,15 @@ def test_targets_are_patchified_gradients_scale_after_scale(images):
     assert counts.all()
 
 
+def test_pixels_in_db_become_amplitudes_before_ratios(images):
+    """A card without a lower limit gives negative pixels, of which no ratio can be taken."""
+    centred = 20 * torch.log10(images) / 8
+    value, counts = objective(span_db=8).targets(centred)
+    plain, _ = objective().targets(images)
+    assert (centred < 0).any() and counts.all()
+    torch.testing.assert_close(value, plain, atol=1e-4, rtol=1e-4)
+
+
 def test_pixel_targets_are_the_patches_own_pixels(images):
     model = objective(channels=2, target="pixels")
     both = torch.cat([images, 1 - images], 1)

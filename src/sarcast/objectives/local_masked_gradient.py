@@ -30,7 +30,7 @@ class LocalMaskedGradient(Settings):
 
     target: Literal["gradients", "pixels"] = "gradients"
     """What is predicted of a hidden patch: its ratio gradients, or its own pixels as the card scales
-    them; `radii` and `offset` are for gradients alone."""
+    them; `radii`, `offset` and `span_db` are for gradients alone."""
     window: tuple[int, int] = (7, 7)
     """Patches in a window (rows, cols)."""
     windows: int = Field(4, ge=1)
@@ -40,7 +40,10 @@ class LocalMaskedGradient(Settings):
     radii: tuple[int, ...] = Field(RADII, min_length=1)
     """Radii of the ratio gradients, pixels."""
     offset: float = Field(1e-2, gt=0)
-    """Added to pixels before ratios, in the input's unit."""
+    """Added to pixels (amplitudes, with `span_db`) before ratios, in their unit."""
+    span_db: float = Field(0.0, ge=0)
+    """dB between pixel values 0 and 1, undone before ratios, as a card without a lower limit needs it; 0:
+    ratios of the pixels as they are (SAR-JEPA)."""
     standardise: bool = False
     """Give every scale mean 0 and variance 1 over the batch, so that none weighs more."""
     level: bool = False
@@ -97,7 +100,7 @@ class MaskedGradientPredictor(nn.Module):
         """Mean squared error over hidden patches, through all windows of every image.
 
         Args:
-            pixels: Not negative, SAR-JEPA: in [0, 1].
+            pixels: As the card scales them; without `span_db` not negative, SAR-JEPA: in [0, 1].
             valid: Where pixels count; None means everywhere. Others reach neither input nor target.
             rng: Draws windows and what is hidden, on its own device.
 
@@ -145,7 +148,9 @@ class MaskedGradientPredictor(nn.Module):
         value, counts = (
             _own(pixels, valid)
             if s.target == "pixels"
-            else ratio_gradients(pixels, radii=s.radii, offset=s.offset, valid=valid, level=s.level)
+            else ratio_gradients(
+                self._amplitude(pixels, valid), radii=s.radii, offset=s.offset, valid=valid, level=s.level
+            )
         )
         if s.standardise:
             value = standardised(value, counts)
@@ -168,6 +173,13 @@ class MaskedGradientPredictor(nn.Module):
 
     def stepped(self, done: float) -> None:
         """After an optimiser step: nothing here follows the encoder."""
+
+    def _amplitude(self, pixels: Tensor, valid: Tensor | None) -> Tensor:
+        """What ratios are taken of."""
+        if not self.settings.span_db:
+            return pixels
+        known = torch.where(each_channel(valid, pixels), pixels, 0.0)
+        return torch.pow(10.0, known * (self.settings.span_db / 20))
 
 
 def _own(
