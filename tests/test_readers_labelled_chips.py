@@ -246,7 +246,9 @@ def pairs(tmp_path, rng):
 def test_pairs_of_chips_and_label_images(pairs):
     chips = from_pairs(*pairs, side=10, classes=WORLD_COVER, ignored=(0,))
     pixels, valid = chips.pixels()
-    assert pixels.shape == (2, 2, 10, 10) and (~valid).sum() == 2 and (pixels[:, :, 4, 5] == 0).all()
+    assert pixels.shape == valid.shape == (2, 2, 10, 10)
+    assert np.argwhere(~valid).tolist() == [[0, 0, 4, 5], [1, 0, 4, 5]], "of that channel alone"
+    assert (pixels[:, 0, 4, 5] == 0).all() and (pixels[:, 1, 4, 5] < -1).all()
     values, labelled = chips.targets()
     assert chips.class_names == CLASS_NAMES and (values[~labelled] == UNLABELLED).all()
     assert np.argwhere(~labelled).tolist() == [[0, 3, 3], [1, 3, 3]]

@@ -20,9 +20,10 @@ from sarcast.errors import DataError, SettingsError
 from sarcast.nn.card import Card, scaled_db
 from sarcast.nn.pretrained import Pretrained, save_encoder
 from sarcast.nn.vit import Size, ViT
-from sarcast.steps import probe_rows
+from sarcast.probes.goals import Goal
+from sarcast.steps import probe_judge, probe_rows
 from sarcast.steps.probe import Probe, as_text, probe
-from sarcast.steps.probe_chips import token_labels
+from sarcast.steps.probe_chips import token_goal
 
 SIDE = 16
 
@@ -108,13 +109,13 @@ def test_the_same_again_is_only_read(folder, tmp_path, monkeypatch):
 
 def test_labels_of_the_test_role_choose_nothing(folder, weights, tmp_path, monkeypatch):
     guesses = []
-    counted = probe_rows.Judge.counts
+    counted = probe_judge.Judge.counts
 
     def listen(judge, guess):
         guesses[-1].append(guess)
         return counted(judge, guess)
 
-    monkeypatch.setattr(probe_rows.Judge, "counts", listen)
+    monkeypatch.setattr(probe_judge.Judge, "counts", listen)
     for out in ("a", "b"):
         guesses.append([])
         probe(settings(folder, tmp_path / out, weights=(weights,)))
@@ -256,8 +257,13 @@ def test_the_random_control_has_the_same_size_and_other_weights():
     assert torch.equal(weight[1], weight[2])
 
 
-def test_a_token_has_the_commonest_label():
+def test_a_token_has_the_commonest_label_or_the_mean():
     labels = np.full((1, 4, 4), -1)
     labels[0, :2, :2] = [[0, 1], [1, -1]]
     labels[0, 2:, 2:] = 2
-    np.testing.assert_array_equal(token_labels(labels, 2, 3), [[[1, -1], [-1, 2]]])
+    found = token_goal(Goal(labels=labels, known=labels >= 0, classes=3), 2)
+    np.testing.assert_array_equal(found.known, [[[True, False], [False, True]]])
+    np.testing.assert_array_equal(found.labels[found.known], [1, 2])
+    numbers = token_goal(Goal(labels=labels / 2, known=labels >= 0, classes=0), 2)
+    np.testing.assert_array_equal(numbers.known, found.known)
+    np.testing.assert_allclose(numbers.labels[numbers.known], [1 / 3, 1])

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sarcast.errors import DataError
 from sarcast.nn.card import scaled, scaled_db
@@ -33,21 +34,37 @@ def chip_tokens(
     Args:
         encoder: The network and its scaling.
         pixels: float32 (chip, channel, y, x), square; the side a multiple of the network's patch.
-        valid: bool (chip, y, x).
+        valid: bool (chip, y, x), or (chip, channel, y, x) where channels have gaps of their own.
         unit: What the numbers are.
         batch: Windows at once.
 
     Raises:
         DataError: Another number of channels than the network's, or a side its patches do not divide.
     """
+    return np.concatenate([_tokens(encoder, *one, unit, batch) for one in _seen(encoder, pixels, valid)], -1)
+
+
+def chip_input(encoder: Pretrained, pixels: np.ndarray, valid: np.ndarray, *, unit: Unit) -> Tensor:
+    """Whole chips as the network takes them, float32 (chip, channel, y, x): scaled, gaps filled in.
+
+    For training it further. Of a one-channel network all channels come, each scaled by itself. Arguments and
+    errors are those of `chip_tokens`.
+    """
+    parts = [_scaled(encoder, *one, unit) for one in _seen(encoder, pixels, valid)]
+    return torch.cat(parts, 1)
+
+
+def _seen(encoder: Pretrained, pixels: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pixels and validity (chip, channel, y, x) of what the network sees at once, one after the other."""
     vit, (channels, side) = encoder.vit, pixels.shape[1:3]
     if side % vit.patch or vit.channels not in (1, channels):
         raise DataError(
             f"expected {vit.channels} channels and a side that is a multiple of {vit.patch} px as the "
             f"network has, found {channels} and {side} px"
         )
-    groups = np.split(pixels, channels, 1) if vit.channels == 1 else [pixels]
-    return np.concatenate([_tokens(encoder, part, valid, unit, batch) for part in groups], -1)
+    ok = np.broadcast_to(valid if valid.ndim == 4 else valid[:, None], pixels.shape)
+    parts = range(0, channels, vit.channels)
+    return [(pixels[:, i : i + vit.channels], ok[:, i : i + vit.channels]) for i in parts]
 
 
 def _tokens(encoder: Pretrained, pixels: np.ndarray, valid: np.ndarray, unit: Unit, batch: int) -> np.ndarray:
@@ -60,20 +77,24 @@ def _tokens(encoder: Pretrained, pixels: np.ndarray, valid: np.ndarray, unit: Un
             y, x = (slice(first * patch, (first + window) * patch) for first in (top, left))
             for first in range(0, len(pixels), batch):
                 some = slice(first, first + batch)
-                tokens = _run(encoder, pixels[some, :, y, x], valid[some, y, x], unit)
+                tokens = _run(encoder, pixels[some, :, y, x], valid[some, :, y, x], unit)
                 found[some, top : top + window, left : left + window] = tokens
     return found
 
 
 def _run(encoder: Pretrained, pixels: np.ndarray, valid: np.ndarray, unit: Unit) -> np.ndarray:
+    with torch.inference_mode():
+        return np.asarray(encoder.vit(_scaled(encoder, pixels, valid, unit)).float().cpu().numpy())
+
+
+def _scaled(encoder: Pretrained, pixels: np.ndarray, valid: np.ndarray, unit: Unit) -> Tensor:
+    """What the network takes, on its device."""
     device = encoder.vit.cls_token.device
     values = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
     ok = torch.from_numpy(np.ascontiguousarray(valid)).to(device)
-    every = ok[:, None].expand_as(values)
     if unit == "db":
-        values = scaled_db(values, encoder.card, every)
+        values = scaled_db(values, encoder.card, ok)
     elif unit != "picture":
-        values = scaled(values**2 if unit == "amplitude" else values, encoder.card, every)
-    with torch.inference_mode():
-        filled, _ = fill(values, ok, encoder.vit.patch)
-        return np.asarray(encoder.vit(filled).float().cpu().numpy())
+        values = scaled(values**2 if unit == "amplitude" else values, encoder.card, ok)
+    filled, _ = fill(values, ok, encoder.vit.patch)
+    return filled

@@ -45,10 +45,15 @@ class Image:
 
     values: np.ndarray
     """(channel, y, x), as stored."""
-    valid: np.ndarray
-    """bool (y, x): no channel is nodata, NaN or infinite."""
+    seen: np.ndarray
+    """bool (channel, y, x): neither nodata, NaN nor infinite."""
     grid: tuple[Any, ...] | None
     """CRS and transform; None where the file has none."""
+
+    @property
+    def valid(self) -> np.ndarray:
+        """bool (y, x): every channel is seen."""
+        return np.asarray(self.seen.all(0))
 
 
 class Images:
@@ -112,7 +117,7 @@ def _picture(data: bytes, file: ChipFile) -> Image:
     with _open_picture(data, file) as picture:
         values = np.asarray(picture)
     values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-    return Image(values=values, valid=np.ones(values.shape[1:], bool), grid=None)
+    return Image(values=values, seen=np.ones(values.shape, bool), grid=None)
 
 
 @contextmanager
@@ -134,12 +139,12 @@ def _open_picture(data: bytes, file: ChipFile) -> Iterator[Any]:
 def _tiff(data: bytes, file: ChipFile) -> Image:
     with _open_tiff(data, file) as dataset:
         values = dataset.read()
-        valid = (dataset.read_masks() > 0).all(0)
+        seen = dataset.read_masks() > 0
         known = dataset.crs is not None and not dataset.transform.is_identity
         grid = (dataset.crs.to_string(), *tuple(dataset.transform)[:6]) if known else None
     if np.issubdtype(values.dtype, np.floating):
-        valid &= np.isfinite(values).all(0)
-    return Image(values=values, valid=valid, grid=grid)
+        seen &= np.isfinite(values)
+    return Image(values=values, seen=seen, grid=grid)
 
 
 @contextmanager

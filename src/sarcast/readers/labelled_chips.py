@@ -84,7 +84,7 @@ class LabelledChips:
             return np.array([images.size(file) for file in self.files]).reshape(-1, 2)
 
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
-        """The middles of all chips, float32 (chip, channel, y, x), and where valid, bool (chip, y, x).
+        """The middles of all chips, float32 (chip, channel, y, x), and where valid, bool of that shape.
 
         Pictures of 8 bits become 0 to 1, other numbers stay as stored; 0 where not valid.
 
@@ -97,8 +97,8 @@ class LabelledChips:
             for file in self.files:
                 image = self._middle(images.read(file), file)
                 unit = np.float32(255 if image.values.dtype == np.uint8 else 1)
-                values.append(np.where(image.valid, image.values, 0).astype(np.float32) / unit)
-                valid.append(image.valid)
+                values.append(np.where(image.seen, image.values, 0).astype(np.float32) / unit)
+                valid.append(image.seen)
                 if values[-1].shape != values[0].shape:
                     raise DataError(
                         f"expected {len(values[0])} channels as in {self.files[0]}, found {len(values[-1])}, "
@@ -134,7 +134,7 @@ class LabelledChips:
             for file in self.files:
                 image = self._middle(images.read(file), file)
                 digest = hashlib.sha256(f"{image.values.dtype}{image.values.shape}".encode())
-                digest.update(np.ascontiguousarray(np.where(image.valid, image.values, 0)).tobytes())
+                digest.update(np.ascontiguousarray(np.where(image.seen, image.values, 0)).tobytes())
                 found.append(digest.hexdigest())
         return tuple(found)
 
@@ -168,17 +168,17 @@ class LabelledChips:
             )
 
     def _middle(self, image: Image, file: ChipFile) -> Image:
-        rows, cols = image.valid.shape
+        rows, cols = image.seen.shape[1:]
         if min(rows, cols) < self.side:
             raise DataError(
                 f"expected chips of {self.side} pixels a side or more, found {rows} x {cols}, in {file}"
             )
         top, left = (rows - self.side) // 2, (cols - self.side) // 2
         box = slice(top, top + self.side), slice(left, left + self.side)
-        return replace(image, values=image.values[:, *box], valid=image.valid[box])
+        return replace(image, values=image.values[:, *box], seen=image.seen[:, *box])
 
     def _target(self, image: Image, file: ChipFile) -> tuple[np.ndarray, np.ndarray]:
-        values, valid = image.values[0], image.valid
+        values, valid = image.values[0], image.seen[0]
         if self.kind == "regression":
             return np.where(valid, values, 0).astype(np.float32), valid
         valid = valid & ~np.isin(values, self.ignored)

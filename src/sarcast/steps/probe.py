@@ -1,4 +1,4 @@
-"""sarcast probe: what encoders' vectors tell with few labels, beside random ones, pixels, statistics."""
+"""sarcast probe: what encoders tell with few labels, beside random ones, pixels, statistics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from sarcast.errors import SettingsError
+from sarcast.probes.decoder import Decode
+from sarcast.probes.finetune import FineTune
 from sarcast.probes.linear import Linear
 from sarcast.runtime.artefact import file_hash, locked, up_to_date, write_json, writing
 from sarcast.runtime.settings import Settings, as_json
@@ -19,33 +21,54 @@ USUAL = {
     "classification": ("knn", "logistic", "linear"),
     "segmentation": ("knn", "linear"),
     "regression": ("ridge",),
+    "pixel_regression": ("ridge",),
 }
 """Task -> probes when none is named."""
-MAIN = {"classification": "accuracy", "segmentation": "miou", "regression": "rmse"}
+OTHERS = {
+    "classification": ("knn_plain", "finetune"),
+    "segmentation": ("knn_plain", "logistic", "decoder", "finetune"),
+    "regression": ("finetune",),
+    "pixel_regression": ("decoder", "finetune"),
+}
+"""Task -> probes that go with it, too, and take longer or tell little more."""
+MAIN = {
+    "classification": "accuracy",
+    "segmentation": "miou",
+    "regression": "rmse",
+    "pixel_regression": "rmse",
+}
 """Task -> the figure of the table."""
+DENSE = ("segmentation", "pixel_regression")
+"""Tasks whose labels are images."""
 
 
 class Probe(Settings):
-    """Judge frozen encoders by small models on labelled chips, with curves over how many are labelled."""
+    """Judge encoders, frozen or fine-tuned, on labelled chips, with curves over how many are labelled."""
 
     source: Path
     """Folder (CLASS/image or ROLE/CLASS/image), CSV file, ZIP archive with one, or folder of GeoTIFF chips
     with `labels`."""
-    task: Literal["classification", "regression", "segmentation"] = "classification"
-    """What a label is: a class, a number, or a class of every pixel. Label images of numbers are averaged
-    over a chip."""
+    task: Literal["classification", "regression", "segmentation", "pixel_regression"] = "classification"
+    """What a label is: a class, a number, a class of every pixel, or a number of every pixel. For regression
+    label images of numbers are averaged over a chip."""
     weights: tuple[Path, ...] = ()
     """Encoders: folders, or names of those that come with sarcast. A random network of each one's size is
     judged too."""
     out: Path = Path("sarcast-probe")
     """Folder for estimates.json."""
-    probes: tuple[Literal["knn", "knn_plain", "logistic", "linear", "ridge"], ...] = ()
-    """knn (weighed), knn_plain, logistic, linear (with BatchNorm), ridge; those usual for the
-    task when not given."""
+    probes: tuple[Literal["knn", "knn_plain", "logistic", "linear", "ridge", "decoder", "finetune"], ...] = ()
+    """knn (weighed), knn_plain, logistic, linear (with BatchNorm), ridge, decoder (of frozen tokens, for
+    labels of pixels), finetune (of the whole encoder); those usual for the task when not given."""
     neighbours: int = Field(20, ge=1)
     """Of knn and knn_plain."""
     linear: Linear = Linear()
     """How linear is trained."""
+    decoder: Decode = Decode()
+    """How decoder is trained."""
+    finetune: FineTune = FineTune()
+    """How finetune trains encoder and head."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run; auto: CUDA where there is one."""
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
     """Shares of the train chips that are labelled."""
     shots: tuple[Annotated[int, Field(ge=1)], ...] = ()
@@ -61,6 +84,11 @@ class Probe(Settings):
     """Names of the chips' channels, for weights whose card has names."""
     labels: Path | None = None
     """Folder of label images with the names and grids of the chips in `source`."""
+    test_source: Path | None = None
+    """Another region, to be judged in: all its chips, or those of its role test. `source` then is learned
+    from: all its chips, or those of its role train."""
+    test_labels: Path | None = None
+    """Its folder of label images, where `source` has one."""
     classes: dict[int, str] | None = None
     """Number in the label images -> class, such as 1 water 2 trees; those of WorldCover when not given."""
     ignored: tuple[int, ...] = ()
@@ -131,7 +159,7 @@ def as_text(found: dict[str, Any]) -> str:
         f"resampled]; {chips['train']} train chips, {chips['test']} test chips"
     ]
     if found.get("ceiling") is not None:
-        lines.append(f"the best that tokens of {found['token']} px allow: {found['ceiling']:.3f}")
+        lines.append(f"the best that an answer a token of {found['token']} px allows: {found['ceiling']:.3g}")
     for one in dict.fromkeys(row["probe"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["probe"] == one]
         amounts = list(dict.fromkeys(row["labels"] for row in rows))
@@ -151,12 +179,16 @@ def _cell(figure: dict[str, Any]) -> str:
 
 
 def _check(settings: Probe) -> None:
-    """That probes and amounts of labels go with the task."""
+    """That settings go with the task, and with each other."""
     for name in settings.probes:
-        if (name == "ridge") != (settings.task == "regression"):
+        if name not in (*USUAL[settings.task], *OTHERS[settings.task]):
             raise SettingsError(f"expected probes for {settings.task}, found {name}, in --probes")
+    if "finetune" in settings.probes and not settings.weights:
+        raise SettingsError("expected --weights to fine-tune, found none")
     if settings.shots and settings.task != "classification":
         raise SettingsError(f"expected --shots with classification, found {settings.task}")
+    if (settings.test_labels is None) != (settings.labels is None or settings.test_source is None):
+        raise SettingsError("expected --test-labels with --labels and --test-source, and them with it")
 
 
 def _digest(chips: Any) -> str:
