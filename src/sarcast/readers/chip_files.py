@@ -52,7 +52,7 @@ class Image:
 
     @property
     def valid(self) -> np.ndarray:
-        """bool (y, x): every channel is seen."""
+        """Where every channel is seen, bool (y, x)."""
         return np.asarray(self.seen.all(0))
 
 
