@@ -45,7 +45,7 @@ class Descent(Settings):
     """Share of a class label that is spread over all classes."""
     loss: Literal["mse", "rmse"] = "mse"
     """Of numbers: the squared error of a step's labels, or its root, which weighs steps alike."""
-    width: int = Field(64, ge=1)
+    width: int = Field(32, ge=1)
     """Channels of the decoder, where pixels are told apart."""
 
 
