@@ -125,23 +125,23 @@ FEW = {"steps": 60, "batch": 8, "learning_rate": 3e-3}
 
 def test_fine_tuning_tells_chips_apart_to_the_last_digit_and_leaves_the_encoder_alone():
     x, bright = scenes(seeded(), 48)
-    up = bright[:, 0, 0].astype(int)
-    vit, settings = small(), FineTune(**FEW, flips="none")
+    most = (bright.mean((1, 2)) > 0.5).astype(int)
+    vit, settings = small(), FineTune(**FEW)
     before = [value.detach().clone() for value in vit.parameters()]
 
     def guess(labels, seed=7, known=None):
         learn = goal(labels, classes=2, known=known)
         return finetune(vit, x[:24], learn, x[24:], rng=seeded(seed), device=CPU, settings=settings)
 
-    assert np.mean(guess(up[:24]) == up[24:]) > 0.9
+    assert np.mean(guess(most[:24]) == most[24:]) > 0.85
     known = np.arange(24) < 12
-    wrong = np.where(known, up[:24], 1 - up[:24])
-    np.testing.assert_array_equal(guess(up[:24], known=known), guess(wrong, known=known))
+    wrong = np.where(known, most[:24], 1 - most[:24])
+    np.testing.assert_array_equal(guess(most[:24], known=known), guess(wrong, known=known))
     assert all(torch.equal(a, b) for a, b in zip(before, vit.parameters(), strict=True))
     with pytest.raises(DataError, match="expected labels in the 24 labelled chips, found none"):
-        guess(up[:24], known=np.zeros(24, bool))
+        guess(most[:24], known=np.zeros(24, bool))
     with pytest.raises(DataError, match="expected a finite loss"):
-        finetune(vit, x[:2] * np.inf, goal(up[:2], classes=2), x, rng=seeded(), device=CPU)
+        finetune(vit, x[:2] * np.inf, goal(most[:2], classes=2), x, rng=seeded(), device=CPU)
 
 
 def test_numbers_repeat_to_the_last_digit_with_the_seed_and_have_their_unit():

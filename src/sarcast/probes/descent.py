@@ -96,7 +96,7 @@ def teach(
             loss = loss_of(network(pixels), wanted, ok, settings, classes=goal.classes)
             if not torch.isfinite(loss):
                 raise DataError(
-                    f"expected a finite loss, found {float(loss)}, in step {step}; try a smaller rate"
+                    f"expected a finite loss, found {loss.item()}, in step {step}; try a smaller rate"
                 )
             optimiser.zero_grad()
             loss.backward()
