@@ -196,7 +196,7 @@ def test_judged_dates_reach_no_weight(tmp_path, stack_of):
 
 
 def test_what_cannot_work_is_refused(tmp_path, stack_of):
-    with pytest.raises(SettingsError, match="expected a source or simulated scenes"):
+    with pytest.raises(SettingsError, match="expected a source or simulated images"):
         pretrain(settings(tmp_path, simulated=0))
     with pytest.raises(SettingsError, match="expected an objective in"):
         pretrain(settings(tmp_path, objective="hog"))
@@ -220,7 +220,7 @@ def test_the_verb_reads_flags(tmp_path, capsys):
     assert shown["size"] == "micro" and shown["training"]["epochs"] == 3
     assert shown["options"] == {"level": True}
     assert main(["pretrain", "--out", str(tmp_path)]) == 2
-    assert "expected a source or simulated scenes" in capsys.readouterr().err
+    assert "expected a source or simulated images" in capsys.readouterr().err
 
 
 @pytest.mark.slow

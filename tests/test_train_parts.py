@@ -184,3 +184,45 @@ def test_normalised_error_of_the_best_constant_is_one(rng, masked):
         module.decoder_pred.bias.copy_(mean)
     found = health(module, pixels, ok, seed=3)
     assert found.normalised_error == pytest.approx(1, abs=0.05)
+
+
+def test_zoom_keeps_level_and_shape_and_finds_the_place(rng):
+    """A ramp resampled is a ramp again: less steep by the share of the side that was cut out."""
+    ramp = np.broadcast_to(np.arange(1.0, 41.0, dtype=np.float32), (6, 40, 40))
+    settings = Augment(flips="none", gain_db=0, zoom=(0.25, 0.25))
+    found, ok = augment(ramp, np.ones(ramp.shape, bool), settings, crop=20, rng=rng)
+    assert found.shape == (6, 20, 20) and ok.all()
+    inner = np.diff(found, axis=2)[:, :, 1:-1]
+    np.testing.assert_allclose(inner, 1.0, atol=1e-4)
+    assert np.ptp(found[:, 0, 0]) > 1
+    whole = Augment(flips="none", gain_db=0, zoom=(1, 1))
+    same, _ = augment(ramp, np.ones(ramp.shape, bool), whole, crop=40, rng=rng)
+    np.testing.assert_allclose(same, ramp, rtol=1e-6)
+
+
+def test_zoom_never_mixes_in_what_is_not_valid(rng):
+    power = rng.gamma(4, 0.1, (8, 2, 32, 32)).astype(np.float32)
+    valid = np.ones((8, 1, 32, 32), bool)
+    valid[..., 10:14, :] = False
+    hidden = np.where(valid, power, 1e6).astype(np.float32)
+    told = Augment(zoom=(0.2, 1), contrast=0.5, gain_db=2)
+    one, ok = augment(np.where(valid, power, 0), valid, told, crop=16, rng=np.random.default_rng(1))
+    other, _ = augment(hidden, valid, told, crop=16, rng=np.random.default_rng(1))
+    seen = np.broadcast_to(ok, one.shape)
+    np.testing.assert_array_equal(one[seen], other[seen])
+    assert 0 < ok.mean() < 1
+
+
+def test_contrast_keeps_the_mean_amplitude_and_the_order(rng):
+    power = rng.uniform(0.2, 1, (32, 16, 16)).astype(np.float32)
+    told = Augment(flips="none", gain_db=0, contrast=0.3)
+    found, _ = augment(power, np.ones(power.shape, bool), told, crop=16, rng=rng)
+    before, after = np.sqrt(power), np.sqrt(found)
+    np.testing.assert_allclose(after.mean((1, 2)), before.mean((1, 2)), rtol=1e-4)
+    ratio = after.std((1, 2)) / before.std((1, 2))
+    assert ratio.min() > 0.7 - 1e-4 and ratio.max() < 1.3 + 1e-4 and np.ptp(ratio) > 0.3
+
+
+def test_a_share_of_an_area_is_checked():
+    with pytest.raises(ValueError, match="zoom"):
+        Augment(zoom=(0.5, 0.2))

@@ -3,6 +3,7 @@
 `db_clip` has fixed limits for every image: a bright place stays brighter than a dark one. `minmax_patch` is
 the published way (T-SAR-JEPA): each image stretched by itself, so that level is lost; kept as its variant.
 `db_channels` has limits of its own for each of several named channels, for networks that take them at once.
+`picture` leaves amplitudes of 0 to 1 as they are, which is what chips of 8 bits hold.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _SMALLEST = 1e-12
 class Card(Settings):
     """What was done to pixels before the network, and what they were."""
 
-    name: Literal["db_clip", "minmax_patch", "db_channels"] = "db_clip"
+    name: Literal["db_clip", "minmax_patch", "db_channels", "picture"] = "db_clip"
     """db_clip: fixed limits in dB; minmax_patch: dB, each image between its own minimum and maximum;
-    db_channels: fixed limits in dB for each of `channels`."""
+    db_channels: fixed limits in dB for each of `channels`; picture: amplitude as it is."""
     version: Literal[1] = 1
     """Of the scaling's definition."""
     low_db: float = -30.0
@@ -121,7 +122,9 @@ def scaled_db(db: Array, card: Card, valid: Array | None = None) -> Array:
     if card.name == "db_channels":
         unit = _by_channel(db, card)
         return torch.where(ok, unit.clamp(0, 1) if card.clipped else unit, 0.0)
-    if card.name == "db_clip":
+    if card.name == "picture":
+        unit = torch.pow(10.0, db / 20)
+    elif card.name == "db_clip":
         unit = (db - card.low_db) / (card.high_db - card.low_db)
     else:
         low = torch.where(ok, db, torch.inf).amin((-2, -1), keepdim=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from sarcast.errors import DataError, SettingsError
 from sarcast.nn.card import Card
+from sarcast.sar.decibel import to_db
 from sarcast.sar.seasons import CHANNELS, SeasonalStack
 
 _POLARISATIONS = ("VV", "VH")
@@ -90,18 +91,53 @@ def measured_card(tiles: Iterable[SeasonalStack], *, constants: str) -> Card:
         total += values.sum((1, 2))
         square += (values * values).sum((1, 2))
         unit.add(tile.radiometry)
+    return _of_sums(
+        CHANNELS, count, total, square, constants=constants, unit=unit.pop() if len(unit) == 1 else None
+    )
+
+
+def measured_channels(
+    power: np.ndarray, valid: np.ndarray, channels: tuple[str, ...], *, constants: str
+) -> Card:
+    """The z-score in dB of each channel over images to train on.
+
+    Args:
+        power: (image, channel, y, x), linear.
+        valid: bool, same shape.
+        channels: Their names.
+        constants: Name and version to give the constants.
+
+    Raises:
+        DataError: A channel has no valid value, or only one value.
+    """
+    db = np.where(valid, to_db(np.where(valid, power, 1)), 0).astype(np.float64)
+    axes = (0, 2, 3)
+    sums = (valid.sum(axes), db.sum(axes), (db * db).sum(axes))
+    return _of_sums(channels, *sums, constants=constants, unit=None)
+
+
+def _of_sums(
+    channels: tuple[str, ...],
+    count: np.ndarray,
+    total: np.ndarray,
+    square: np.ndarray,
+    *,
+    constants: str,
+    unit: str | None,
+) -> Card:
+    """Mean and deviation of each channel from sums over pixels, as a card."""
     mean = total / np.maximum(count, 1)
     deviation = np.sqrt(np.maximum(square / np.maximum(count, 1) - mean * mean, 0))
-    flat = [name for name, spread in zip(CHANNELS, deviation, strict=True) if not spread > 1e-3]
+    flat = [name for name, spread in zip(channels, deviation, strict=True) if not spread > 1e-3]
     if flat:
         raise DataError(f"expected values that differ in every channel, found none in {', '.join(flat)}")
     return Card(
         name="db_channels",
-        channels=CHANNELS,
+        channels=channels,
         zero_db=tuple(mean.tolist()),
         one_db=tuple((mean + deviation).tolist()),
         clipped=False,
         constants=constants,
-        unit=unit.pop() if len(unit) == 1 else None,  # type: ignore[arg-type]
+        unit=unit,  # type: ignore[arg-type]
         sensor="sentinel1",
     )

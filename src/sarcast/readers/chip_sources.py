@@ -160,6 +160,22 @@ def from_pairs(
     )
 
 
+def unlabelled(files: Sequence[ChipFile], ids: Sequence[str], *, side: int, where: object) -> LabelledChips:
+    """Chips of which nothing is known: each is a group, without a role; their labels mean nothing."""
+    return LabelledChips(
+        files=tuple(files),
+        ids=tuple(ids),
+        kind="regression",
+        labels=np.zeros(len(files), np.float32),
+        label_files=None,
+        class_names=(),
+        groups=tuple(ids),
+        roles=("",) * len(files),
+        side=side,
+        where=str(where),
+    )
+
+
 def _tiffs(folder: Path) -> tuple[list[Path], list[str]]:
     """GeoTIFFs of a folder, or of its folders named by roles, and the role of each."""
     named = {one: one.name.lower() for one in folder.iterdir() if one.is_dir()} if folder.is_dir() else {}

@@ -26,6 +26,7 @@ def seasonal(
     statistic: Statistic = "mean",
     year: int | None = None,
     min_dates: int = 1,
+    dates: np.ndarray | None = None,
     window: tuple[slice, slice] | None = None,
 ) -> SeasonalStack:
     """VV-VH, VV and VH of the seasons DJF, MAM, JJA and SON, from power averaged (or its median) over dates.
@@ -38,6 +39,7 @@ def seasonal(
         statistic: mean of power, or median.
         year: Only seasons of this year, whose winter begins in the December before; None takes all dates.
         min_dates: Valid dates a pixel needs in a season.
+        dates: Indices of the dates that may be used; None is all.
         window: Rows and columns to read, slices with a start and an end; None for all.
 
     Raises:
@@ -52,12 +54,12 @@ def seasonal(
         )
     if min_dates < 1:
         raise SettingsError(f"expected min_dates of 1 or more, found {min_dates}")
-    dates = _by_season(stack, year)
+    used = _by_season(stack, year, dates)
     rows, cols = window or tuple(slice(0, side) for side in stack.geobox.shape)
     geobox = _part(stack.geobox, rows, cols)
     power = np.zeros((2, len(SEASONS), *geobox.shape), np.float32)
     valid = np.zeros(power.shape[1:], bool)
-    for season, some in enumerate(dates):
+    for season, some in enumerate(used):
         for block in _blocks(valid.shape[1:], len(some)):
             there = slice(rows.start + block.start, rows.start + block.stop), cols
             power[:, season, block], valid[season, block] = _combined(
@@ -77,19 +79,21 @@ def tiles(
     statistic: Statistic = "mean",
     year: int | None = None,
     min_dates: int = 1,
+    dates: np.ndarray | None = None,
 ) -> Iterator[SeasonalStack]:
     """Square seasonal tiles of a stack, one after the other: only the tile is read and kept.
 
     They are named by row and column; what is left over at an edge is not used.
 
     Args:
-        stack: As for `seasonal`, and so are `statistic`, `year` and `min_dates`.
+        stack: As for `seasonal`, and so are `statistic`, `year`, `min_dates` and `dates`.
         side: Of a tile, pixels; M3LEO's are 448 px of 10 m.
         stride: Between tiles, pixels; by default `side`, so that none overlap.
         min_valid: Share of a tile's values that must be valid.
         statistic: As there.
         year: As there.
         min_dates: As there.
+        dates: As there.
 
     Raises:
         DataError: No tile has enough valid values, or as `seasonal`.
@@ -100,7 +104,7 @@ def tiles(
     for row, col in np.argwhere(~grid.shifted):
         top, left = int(grid.tops[row]), int(grid.lefts[col])
         box = slice(top, top + side), slice(left, left + side)
-        tile = seasonal(stack, statistic=statistic, year=year, min_dates=min_dates, window=box)
+        tile = seasonal(stack, statistic=statistic, year=year, min_dates=min_dates, dates=dates, window=box)
         if tile.valid.mean() >= min_valid:
             found += 1
             yield replace(tile, name=f"{stack.name}_{row}_{col}")
@@ -118,10 +122,12 @@ def _part(geobox: GeoBox, rows: slice, cols: slice) -> GeoBox:
     return GeoBox((rows.stop - rows.start, cols.stop - cols.start), corner, geobox.crs)
 
 
-def _by_season(stack: Stack, year: int | None) -> list[np.ndarray]:
-    """Indices of the dates of each season."""
+def _by_season(stack: Stack, year: int | None, some: np.ndarray | None) -> list[np.ndarray]:
+    """Indices of the dates of each season, of `some` dates."""
     time = stack.times.time
     wanted = np.ones(len(time), bool) if year is None else season_year(time) == year
+    if some is not None:
+        wanted &= np.isin(np.arange(len(time)), some)
     dates = [np.flatnonzero(wanted & (season_of(time) == season)) for season in range(len(SEASONS))]
     found = [season for season, some in zip(SEASONS, dates, strict=True) if len(some)]
     if len(found) < LEAST_SEASONS:

@@ -1,4 +1,4 @@
-"""sarcast pretrain: stacks, or simulated scenes, become an encoder; killed, it goes on where it was."""
+"""sarcast pretrain: stacks, tiles or chips become an encoder; killed, it goes on where it was."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,25 +26,20 @@ from sarcast.nn.vit import SIZES, ViT
 from sarcast.objectives import OBJECTIVES
 from sarcast.runtime.artefact import locked, recover, up_to_date, writing
 from sarcast.runtime.settings import Settings, as_json, build
-from sarcast.sar.simulate import SimulateScene, simulate
-from sarcast.steps.sources import Source, inputs_of, room_of, sources_of, units_of
+from sarcast.sar.simulate import SimulateScene
+from sarcast.sar.simulate.seasonal import SimulateSeasons
+from sarcast.steps.pretrain_images import Images, read
+from sarcast.steps.pretrain_sources import ChipImages, crop_of, find
 from sarcast.train.augment import Augment
-from sarcast.train.channels import bands_of
 from sarcast.train.checkpoint import Epoch, History, rows, write_log
-from sarcast.train.chips import Chips, as_input, batch, cut
+from sarcast.train.chips import batch
 from sarcast.train.diagnostics import Health, collapse
 from sarcast.train.loop import Batch, Training, processes, train
-from sarcast.train.places import places
 from sarcast.train.scalars import require_tensorboard, scalars
-
-if TYPE_CHECKING:
-    from sarcast.values import Stack
 
 NAME, LOG_FILE = "encoder", "log.csv"
 LOG = logging.getLogger("sarcast.pretrain")
-CROP = 8
-"""Side of a training image where neither settings nor weights say, tokens."""
-_CHIPS, _SCENES, _WEIGHTS, _BATCHES = range(4)
+_WEIGHTS, _BATCHES = 2, 3
 
 
 class Pretrain(Settings):
@@ -56,7 +51,18 @@ class Pretrain(Settings):
     out: Path
     """Folder for encoder/ (config.json, model.safetensors, log.csv)."""
     source: tuple[Path, ...] = ()
-    """Run folders, or stack.zarr files."""
+    """Run folders or stack.zarr files; or folders of seasonal tiles; or chips: a folder of images, a CSV file
+    that lists them, or a ZIP archive."""
+    seasonal: Literal["mean", "median"] | None = None
+    """See stacks as seasonal tiles: VV-VH, VV and VH of four seasons, of the mean power or its median."""
+    images: ChipImages = ChipImages()
+    """How chips are read."""
+    streamed: bool = False
+    """Read seasonal tiles from their files at every step, whole, instead of keeping `chips` in memory."""
+    simulated_seasons: int = Field(0, ge=0)
+    """Number of simulated regions of seasonal tiles to learn from as well."""
+    region: SimulateSeasons = SimulateSeasons()
+    """Those regions, each with a seed of its own."""
     simulated: int = Field(0, ge=0)
     """Number of simulated scenes to learn from as well."""
     scene: SimulateScene = SimulateScene(shape=(256, 256), dates=12)
@@ -77,14 +83,16 @@ class Pretrain(Settings):
     """Side of a training image, tokens; when not given 8, or as the weights were trained, and less where the
     stacks are small."""
     chips: int = Field(2000, ge=1)
-    """Places cut from the stacks and kept in memory, each twice a training image wide where there is room."""
+    """Places cut from stacks and tiles and kept in memory, each twice a training image wide where there is
+    room; or chips."""
     held_out: int = Field(128, ge=2)
-    """Images for the diagnostics, from blocks of every stack that are not learned from."""
+    """Images for the diagnostics, from blocks of every stack, tiles or chips that are not learned from."""
     held_out_share: float = Field(0.15, gt=0, lt=1)
-    """Area of those blocks, share of the stack's; at least one block."""
+    """Area of those blocks, share of the stack's; at least one block. Of tiles, those at one end."""
     card: Card = Card()
     """Scaling of the pixels; written beside the weights. With channels, such as VV, VH and VV-VH, the encoder
-    sees them together; without, one band at a time."""
+    sees them together; without, one band at a time. Of seasonal tiles and named channels it is measured,
+    where it is not given; of pictures it leaves 0 to 1 as they are."""
     augment: Augment = Augment()
     """What may differ between two looks at one place."""
     training: Training = Training()
@@ -114,9 +122,9 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
 
     Inputs are the weights gone on from and the dates learned from alone: later dates change nothing.
     """
-    sources = _sources(settings)
+    sources = find(settings)
     start = None if settings.start is None else _start(settings, settings.start)
-    settings = settings.model_copy(update={"crop": _crop(settings, start, sources)})
+    settings = settings.model_copy(update={"crop": crop_of(settings, start, sources)})
     chosen = build(
         OBJECTIVES[settings.objective],
         {**_defaults(settings, start), **settings.options},
@@ -125,7 +133,7 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
     told = {**as_json(settings), "options": as_json(chosen), "stage": stage}
     for name in ("out", "source", "start", "tensorboard", *(("size", "token") if start else ())):
         del told[name]
-    inputs = inputs_of(sources, settings.start)
+    inputs = sources.inputs(settings.start)
     target = settings.out / NAME
     if up_to_date(target, settings=told, inputs=inputs):
         return target
@@ -141,7 +149,7 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
         show = done.enter_context(scalars(log if settings.tensorboard and fabric.is_global_zero else None))
         if fabric.is_global_zero:
             recover(target)
-        data = _data(settings, start, sources, together=getattr(chosen, "dates", None))
+        data = read(settings, start, sources, together=getattr(chosen, "dates", None))
         rng = torch.Generator().manual_seed(_seed(settings.seed, _WEIGHTS))
         channels = max(1, len(data.card.channels))
         new = partial(ViT.named, settings.size, patch=settings.token, channels=channels)
@@ -183,26 +191,6 @@ def _defaults(settings: Pretrain, start: Pretrained | None) -> dict[str, Any]:
     return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Data:
-    """What is learned from and what is not, and what it is."""
-
-    chips: Chips
-    held_out: Batch
-    card: Card
-    crop: int
-    """Side of a training image, pixels."""
-    names: list[str]
-
-
-def _sources(settings: Pretrain) -> list[Source]:
-    """Stacks to learn from; none is enough where scenes are simulated."""
-    found = sources_of(settings.source, dates=settings.dates)
-    if not found and not settings.simulated:
-        raise SettingsError("expected a source or simulated scenes to learn from, found neither")
-    return found
-
-
 def _start(settings: Pretrain, path: Path) -> Pretrained:
     """The weights to go on from; the card is for a file, which has none."""
     own = settings.card == Card() and find_weights(path).is_dir()
@@ -214,66 +202,7 @@ def _start(settings: Pretrain, path: Path) -> Pretrained:
     return start
 
 
-def _crop(settings: Pretrain, start: Pretrained | None, sources: list[Source]) -> int:
-    """Tokens a side of a training image: as asked, else as the weights or all images have room for."""
-    if settings.crop is not None:
-        return settings.crop
-    token = start.vit.patch if start else settings.token
-    shapes = [tuple(one.stack.geobox.shape) for one in sources]
-    shapes += [settings.scene.shape] if settings.simulated else []
-    return max(2, min(start.window if start else CROP, room_of(shapes) // token))
-
-
-def _data(
-    settings: Pretrain, start: Pretrained | None, sources: list[Source], *, together: int | None
-) -> _Data:
-    """Chips of all stacks alike, and those of the held-out parts; `together` dates each."""
-    every = [(one.stack, one.dates) for one in sources]
-    for number in range(settings.simulated):
-        drawn = np.random.default_rng([settings.seed, _SCENES, number])
-        stack = simulate(settings.scene, rng=drawn).stack
-        every.append((stack, np.arange(len(stack.times))))
-    stacks = [stack for stack, _ in every]
-    crop = (settings.crop or CROP) * (start.vit.patch if start else settings.token)
-    parts = [
-        places(
-            *one,
-            side=crop,
-            held_out=settings.held_out_share,
-            rng=np.random.default_rng([settings.seed, number]),
-        )
-        for number, one in enumerate(every)
-    ]
-    side = min(learn.block for learn, _ in parts)
-    rng = np.random.default_rng([settings.seed, _CHIPS])
-    each, few = (-(-count // len(every)) for count in (settings.chips, settings.held_out))
-    card = _card(start.card if start else settings.card, stacks, anew=start is None)
-    some = partial(cut, together=together, bands=bands_of(card.channels), rng=rng)
-    kept = [
-        (some(stack, dates, learn, count=each, side=side), some(stack, dates, other, count=few, side=crop))
-        for (stack, dates), (learn, other) in zip(every, parts, strict=True)
-    ]
-    held_out = Chips.of([one for _, one in kept])
-    return _Data(
-        chips=Chips.of([one for one, _ in kept]),
-        held_out=as_input(held_out.power, held_out.valid, card, bands=held_out.bands),
-        card=card,
-        crop=crop,
-        names=[one.stack.name for one in sources],
-    )
-
-
-def _card(card: Card, stacks: list[Stack], *, anew: bool) -> Card:
-    """The card with what all that was ever learned from is; what differs stays unknown."""
-    units = units_of(stacks)
-    if card.unit and anew:
-        return card
-    units |= {card.unit} if card.unit else set()
-    unit = units.pop() if len(units) == 1 else None
-    return build(Card, {**as_json(card), "unit": unit}, where="the stacks")
-
-
-def _draw(data: _Data, settings: Pretrain, step: int, part: int) -> Batch:
+def _draw(data: Images, settings: Pretrain, step: int, part: int) -> Batch:
     rng = np.random.default_rng([settings.seed, _BATCHES, step, part])
     return batch(
         data.chips,
@@ -286,7 +215,7 @@ def _draw(data: _Data, settings: Pretrain, step: int, part: int) -> Batch:
 
 
 def _about(
-    settings: Pretrain, stage: str, start: Pretrained | None, chosen: Any, data: _Data, history: History
+    settings: Pretrain, stage: str, start: Pretrained | None, chosen: Any, data: Images, history: History
 ) -> dict[str, Any]:
     """What was done to the encoder, before and now; once marked as having seen judged dates, always."""
     training, before = settings.training, start.about if start else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -51,6 +52,13 @@ class Chips:
 
     def __len__(self) -> int:
         return len(self.power)
+
+    def __getitem__(self, some: np.ndarray) -> Chips:
+        return Chips(power=self.power[some], valid=self.valid[some], bands=self.bands)
+
+    def take(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(power, valid) of chips by number."""
+        return self.power[some], self.valid[some]
 
     @classmethod
     def of(cls, parts: list[Chips]) -> Chips:
@@ -151,12 +159,32 @@ def of_seasons(tiles: Iterable[SeasonalStack], *, side: int | None = None) -> Ch
     return Chips.of(found)
 
 
+class Images(Protocol):
+    """What batches are drawn from: `Chips`, or images read when they are drawn."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Of every image; none: each is one band, whichever."""
+        ...
+
+    @property
+    def dated(self) -> bool:
+        """Whether there is an axis of dates."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(power, valid) of images by number."""
+        ...
+
+
 def batch(
-    chips: Chips, card: Card, settings: Augment, *, size: int, crop: int, rng: Generator
+    chips: Images, card: Card, settings: Augment, *, size: int, crop: int, rng: Generator
 ) -> tuple[Tensor, ...]:
     """`size` chips drawn and augmented, as `as_input` gives them; of several dates two are drawn."""
     some = rng.integers(len(chips), size=size)
-    power, valid = chips.power[some], chips.valid[some]
+    power, valid = chips.take(some)
     if chips.dated:
         rows = np.arange(size)[:, None]
         pair = rng.random(power.shape[:2]).argsort(1)[:, :2]
