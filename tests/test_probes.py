@@ -81,13 +81,13 @@ def test_plain_is_one_vote_each(rng):
     np.testing.assert_array_equal(plain(x, y, judge), nearest(x, y, judge, temperature=None))
 
 
-def test_ridge_equals_the_normal_equations(rng):
-    x, y, judge = rng.normal(size=(30, 50)), rng.normal(size=30), rng.normal(size=(7, 50))
+@pytest.mark.parametrize("n", [30, 80, 400])
+def test_ridge_equals_the_normal_equations(n, rng):
+    x, y, judge = rng.normal(size=(n, 50)), rng.normal(size=n), rng.normal(size=(7, 50))
+    x[:, 1], judge[:, 1] = x[:, 0], judge[:, 0]
     for strength, found in zip(STRENGTHS, ridge_path(x, y, judge, STRENGTHS), strict=True):
         centred = x - x.mean(0)
-        weights = np.linalg.solve(
-            centred.T @ centred + 30 * strength * np.eye(50), centred.T @ (y - y.mean())
-        )
+        weights = np.linalg.solve(centred.T @ centred + n * strength * np.eye(50), centred.T @ (y - y.mean()))
         np.testing.assert_allclose(found, y.mean() + (judge - x.mean(0)) @ weights, rtol=1e-6, atol=1e-8)
 
 

@@ -49,6 +49,7 @@ def class_figures(counts: np.ndarray, class_names: tuple[str, ...]) -> dict[str,
 
 def squares(truth: np.ndarray, guess: np.ndarray, part: np.ndarray, *, parts: int) -> np.ndarray:
     """Number, squared errors, truth and squared truth (less its mean), summed: float64 (part, 4)."""
+    truth = truth.astype(np.float64)
     centred = truth - truth.mean()
     terms = (np.ones(len(truth)), (guess - truth) ** 2, centred, centred**2)
     return np.stack([np.bincount(part, one, minlength=parts) for one in terms], 1).astype(np.float64)
