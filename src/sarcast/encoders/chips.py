@@ -91,7 +91,7 @@ def _scaled(encoder: Pretrained, pixels: np.ndarray, valid: np.ndarray, unit: Un
     """What the network takes, on its device."""
     device = encoder.vit.cls_token.device
     values = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
-    ok = torch.from_numpy(np.ascontiguousarray(valid)).to(device)
+    ok = torch.from_numpy(np.array(valid)).to(device)
     if unit == "db":
         values = scaled_db(values, encoder.card, ok)
     elif unit != "picture":
