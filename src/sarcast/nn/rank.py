@@ -1,4 +1,4 @@
-"""How many directions a set of vectors really uses. NumPy only."""
+"""How many directions a set of vectors really uses, and how alike they point. NumPy only."""
 
 from __future__ import annotations
 
@@ -18,3 +18,14 @@ def effective_rank(vectors: np.ndarray) -> float:
         return 1.0
     share = values[values > 0] / total
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def mean_cosine(vectors: np.ndarray) -> float:
+    """Mean cosine of every vector (sample, dim) with every other, not centred: 1 if all point one way.
+
+    Vectors of length 0 count as at right angles to all; of fewer than two vectors it is 1.
+    """
+    every = np.asarray(vectors, np.float64)
+    unit = every / np.maximum(np.linalg.norm(every, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    n, own = len(unit), float(np.square(unit).sum())
+    return (float(np.square(unit.sum(0)).sum()) - own) / (n * (n - 1)) if n > 1 else 1.0

@@ -37,6 +37,10 @@ class Epoch:
     normalised_error: float
     spread: float
     rank: float
+    cosine: float | None = None
+    """Of a checkpoint from before it was measured: None."""
+    answers: float | None = None
+    """Of an objective with probabilities for targets."""
     learning_rate: float
     skill_last: float | None = None
     """Of a forecast, on held-out places: 1 - error / error of the last acquisition (persistence)."""
@@ -63,9 +67,10 @@ def rows(history: History, **said: Any) -> list[dict[str, Any]]:
 
 
 def write_log(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Write rows as CSV, with a line of names."""
+    """Write rows as CSV, with a line of names; what a row does not have is left empty."""
+    names = dict.fromkeys(name for line in lines for name in line)
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+        writer = csv.DictWriter(stream, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
 

@@ -1,10 +1,13 @@
-"""Is the encoder still saying anything? Spread, effective rank and normalised error, and a word for collapse.
+"""Is the encoder still saying anything? Spread, rank, cosine and normalised error, and a word for collapse.
 
-A loss in latent space falls when vectors shrink as well as when something is learned; these tell which.
+A loss in latent space falls when vectors shrink as well as when something is learned; these tell which. Every
+young encoder says little: of parts of an image that are alike it gives nearly one vector, and in the first
+steps those draw nearer still, whatever is learned from. So how near they are is judged late in a training.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,14 +15,24 @@ import torch
 from torch import Tensor
 
 from sarcast.nn.fill import fill
-from sarcast.nn.rank import effective_rank
+from sarcast.nn.rank import effective_rank, mean_cosine
 from sarcast.objectives.base import Module
 from sarcast.objectives.temporal import TemporalPrediction, Windows
+from sarcast.train.checkpoint import Epoch
 
 SHRUNK = 0.2
 """Spread or effective rank under this share of its first value is collapse."""
 FEW = 2.0
 """Effective rank under this is collapse."""
+PARALLEL = 0.99
+"""Mean cosine of token vectors over this, and over its first value, is collapse late in a training. Measured
+(docs/log.md): .989 to .996 of new encoders, up to .9998 after 100 steps of any objective, .72 to .97 where
+something was learned."""
+ONE_ANSWER = 1.1
+"""Fewer different answers of a head than this are collapse late in a training. Measured: 1.00 to 1.02 of new
+heads and of collapsed ones, over 2.4 where something was learned."""
+LATE = 0.5
+"""Share of a training after which an encoder is no longer young."""
 _IMAGES, _VECTORS, _PLACES = 64, 4096, 4
 
 
@@ -32,6 +45,11 @@ class Health:
     """Root mean square over dimensions of the standard deviation of token vectors."""
     rank: float
     """Effective rank of the token vectors, 1..dim."""
+    cosine: float | None = None
+    """Mean cosine of the token vectors with one another, not centred, -1..1."""
+    answers: float | None = None
+    """Of an objective with probabilities for targets: how many different answers images get, 1 (all get one)
+    to the number of images: exponential of the mutual information of image and answer in nats."""
     normalised_error: float
     """Loss over that of the best constant, which is the variance of what is predicted, or, of probabilities,
     the entropy of their mean: 1 is no better than a constant."""
@@ -46,14 +64,29 @@ def spread(vectors: np.ndarray) -> float:
     return float(np.sqrt(np.asarray(vectors, np.float64).var(0).mean()))
 
 
-def collapse(now: Health, start: Health) -> str | None:
-    """What is wrong, in words; None when nothing is."""
+def collapse(now: Health | Epoch, start: Health | Epoch, *, done: float = 1.0) -> str | None:
+    """What is wrong, in words; None when nothing is.
+
+    Args:
+        now: After `done` (0..1) of the training.
+        start: Before it.
+        done: Up to `LATE` only a lost rank counts.
+    """
     if now.rank < FEW:
         return f"collapse: effective rank {now.rank:.2f}, all tokens say nearly one thing"
-    if now.spread < SHRUNK * start.spread:
-        return f"collapse: spread of the tokens fell from {start.spread:.3g} to {now.spread:.3g}"
     if now.rank < SHRUNK * start.rank:
         return f"collapse: effective rank fell from {start.rank:.1f} to {now.rank:.1f}"
+    if done < LATE:
+        return None
+    if now.spread < SHRUNK * start.spread:
+        return f"collapse: spread of the tokens fell from {start.spread:.3g} to {now.spread:.3g}"
+    before, cosine = start.cosine, now.cosine
+    if before is not None and cosine is not None and cosine > max(PARALLEL, before):
+        return (
+            f"collapse: all tokens are nearly parallel, mean cosine {cosine:.4f} ({before:.4f} at the start)"
+        )
+    if now.answers is not None and now.answers < ONE_ANSWER:
+        return f"collapse: the head gives all images nearly one answer ({now.answers:.2f} different ones)"
     return None
 
 
@@ -69,7 +102,7 @@ def health(module: Module, *images: Tensor, seed: int) -> Health:
     """
     device = next(module.encoder.parameters()).device
     loss, seen, vectors = 0.0, 0, []
-    target = _Moments()
+    target = _Moments(told=getattr(module, "distribution", False))
     for number, first in enumerate(range(0, len(images[0]), _IMAGES)):
         some = [x[first : first + _IMAGES].to(device) for x in images]
         rng = torch.Generator().manual_seed(seed + number)
@@ -81,12 +114,13 @@ def health(module: Module, *images: Tensor, seed: int) -> Health:
     every = np.concatenate(vectors)
     every = every[:: max(1, -(-len(every) // _VECTORS))]
     mean = loss / max(seen, 1)
-    constant = target.entropy if getattr(module, "distribution", False) else target.variance
     return Health(
         loss=mean,
         spread=spread(every),
         rank=effective_rank(every),
-        normalised_error=mean / max(constant, 1e-12),
+        cosine=mean_cosine(every),
+        answers=target.answers,
+        normalised_error=mean / max(target.constant, 1e-12),
     )
 
 
@@ -134,6 +168,7 @@ def forecast_health(
         loss=float(module.loss(predicted, windows.goal)),
         spread=spread(shown),
         rank=effective_rank(shown),
+        cosine=mean_cosine(shown),
         normalised_error=error / max(float(windows.goal.double().var(0, correction=0).mean()), 1e-12),
         skill_last=1 - error / max(last, 1e-12),
         skill_mean=1 - error / max(mean, 1e-12),
@@ -150,26 +185,34 @@ def _split(windows: Windows) -> list[Windows]:
 
 
 class _Moments:
-    """What the best constant loses: squared error of each value, or cross-entropy, over batches."""
+    """What the best constant loses: squared error of each value, or, of probabilities (`told`), entropy."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, told: bool) -> None:
+        self.told = told
         self.count: Tensor | float = 0.0
         self.total: Tensor | float = 0.0
-        self.square: Tensor | float = 0.0
+        self.each: Tensor | float = 0.0
 
     def add(self, value: Tensor, counts: Tensor) -> None:
         kept = torch.where(counts, value, 0.0).double()
         self.count = self.count + counts.double().sum((0, 1))
         self.total = self.total + kept.sum((0, 1))
-        self.square = self.square + kept.square().sum((0, 1))
+        each = -torch.xlogy(kept, kept) if self.told else kept.square()
+        self.each = self.each + each.sum((0, 1))
 
     @property
-    def variance(self) -> float:
-        count = torch.as_tensor(self.count).clamp_min(1)
-        around = torch.as_tensor(self.square) - torch.as_tensor(self.total) ** 2 / count
-        return float(around.sum() / count.sum())
+    def constant(self) -> float:
+        """Loss of the best constant."""
+        count, total, each = (torch.as_tensor(x) for x in (self.count, self.total, self.each))
+        mean = total / count.clamp_min(1)
+        if self.told:
+            return float(-torch.xlogy(mean, mean).sum())
+        return float((each - total**2 / count.clamp_min(1)).sum() / count.clamp_min(1).sum())
 
     @property
-    def entropy(self) -> float:
-        mean = torch.as_tensor(self.total) / torch.as_tensor(self.count).clamp_min(1)
-        return float(-torch.xlogy(mean, mean).sum())
+    def answers(self) -> float | None:
+        """Of probabilities: exponential of the entropy of their mean less their mean entropy."""
+        if not self.told:
+            return None
+        doubt = float((torch.as_tensor(self.each) / torch.as_tensor(self.count).clamp_min(1)).sum())
+        return math.exp(max(self.constant - doubt, 0.0))

@@ -221,6 +221,8 @@ def _line(history: History, settings: Training, found: Health, learning_rate: fl
         normalised_error=found.normalised_error,
         spread=found.spread,
         rank=found.rank,
+        cosine=found.cosine,
+        answers=found.answers,
         learning_rate=learning_rate,
         skill_last=found.skill_last,
         skill_mean=found.skill_mean,
