@@ -9,21 +9,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sarcast.cli import main
 from sarcast.encoders.vit import Vit
 from sarcast.errors import DataError, SettingsError
 from sarcast.nn.pretrained import load_encoder
+from sarcast.objectives import OBJECTIVES
 from sarcast.runtime.settings import build, read_yaml
 from sarcast.sar.simulate import SimulateScene
 from sarcast.stack.cells import read_features, read_scores
 from sarcast.steps import stages
+from sarcast.steps.pretrain import Pretrain, pretrain
 from sarcast.steps.products import read_labels
 from sarcast.steps.run import Run, run
 from sarcast.steps.simulate import Simulate, simulate
 
 RECIPES = {Path(p.name).stem: Path(str(p)) for p in files("sarcast").joinpath("recipes").iterdir()}
 OF_RUN = sorted(n for n, p in RECIPES.items() if set(read_yaml(p)) <= set(Run.model_fields))
+OF_PRETRAIN = sorted(n for n, p in RECIPES.items() if "objective" in read_yaml(p))
 ON_A_CPU = [name for name in OF_RUN if name != "t-sar-jepa"]
 DATES = 14
 SHORT = {"epochs": 1, "steps": 3, "batch": 2}
@@ -109,6 +113,47 @@ def test_a_recipe_runs_on_a_scene_of_64_px(name, place, tmp_path):
     out = go(place / "products", tmp_path / "run", shrunk(read_yaml(RECIPES[name])))
     assert (out / "site" / "report.html").is_file()
     assert read_scores(stack_of(out) / "scores.zarr").valid.any()
+
+
+def test_every_recipe_is_of_a_verb():
+    assert {*OF_RUN, *OF_PRETRAIN} == set(RECIPES)
+    assert {f"{name}-tiny" for name in ("mae-s1-12ch", "dino-s1-12ch", "sar-jepa")} < set(OF_PRETRAIN)
+
+
+@pytest.mark.parametrize("name", OF_PRETRAIN)
+def test_a_recipe_of_pretraining_loads_and_its_objective_is_known(name):
+    told = build(Pretrain, {**read_yaml(RECIPES[name]), "out": "x"}, where="the test")
+    chosen = build(OBJECTIVES[told.objective], told.options, where="the test")
+    width = getattr(chosen, "predictor_dim", None), getattr(chosen, "predictor_heads", 1)
+    assert width[0] is None or width[0] % width[1] == 0
+
+
+@pytest.mark.parametrize("name", ["mae-s1-12ch", "dino-s1-12ch"])
+def test_seasonal_recipes_have_the_papers_shape(name):
+    told = build(Pretrain, {**read_yaml(RECIPES[name]), "out": "x"}, where="the test")
+    assert told.crop is not None and told.crop * told.token == 448 and told.streamed
+    if name.startswith("mae"):
+        assert told.size == "base" and told.options["hidden"] == 0.75 and told.training.epochs == 75
+        assert (told.options["predictor_depth"], told.options["predictor_dim"]) == (1, 512)
+
+
+@pytest.mark.parametrize("name", ["mae-s1-12ch-tiny", "dino-s1-12ch-tiny"])
+def test_a_tiny_seasonal_recipe_trains_on_what_it_simulates(name, tmp_path):
+    told = {**read_yaml(RECIPES[name]), "out": tmp_path, "region": {"tiles": [3, 4], "side": 64}}
+    told["training"] = {**told["training"], "epochs": 1, "steps": 2, "batch": 4}
+    found = load_encoder(pretrain(build(Pretrain, told, where="the test")))
+    assert found.vit.channels == 12 and found.window == 8
+
+
+def test_the_tiny_sar_jepa_trains_on_chips(tmp_path, rng):
+    (tmp_path / "chips").mkdir()
+    for number in range(8):
+        image = rng.integers(0, 256, (140, 131), dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / "chips" / f"{number}.png")
+    told = {**read_yaml(RECIPES["sar-jepa-tiny"]), "out": tmp_path, "source": [tmp_path / "chips"]}
+    told["training"] = {**told["training"], "epochs": 1, "steps": 2, "batch": 2}
+    found = load_encoder(pretrain(build(Pretrain, told, where="the test")))
+    assert found.card.name == "picture" and found.window == 16
 
 
 def test_the_papers_recipe_has_the_papers_shape():

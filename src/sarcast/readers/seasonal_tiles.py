@@ -46,12 +46,11 @@ class SeasonalTile:
 
 
 def is_seasonal(path: Path) -> bool:
-    """Whether a GeoTIFF looks like a seasonal tile of either kind.
-
-    Raises:
-        ProductError: It cannot be read.
-    """
-    about = describe(path)
+    """Whether a file looks like a seasonal tile of either kind; one that cannot be read does not."""
+    try:
+        about = describe(path)
+    except ProductError:
+        return False
     return (about.count, about.dtype) in ((len(CHANNELS), "float32"), (len(STORED), "uint8"))
 
 

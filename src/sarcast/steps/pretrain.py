@@ -6,9 +6,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,17 +25,19 @@ from sarcast.runtime.artefact import locked, recover, up_to_date, writing
 from sarcast.runtime.settings import Settings, as_json, build
 from sarcast.sar.simulate import SimulateScene
 from sarcast.sar.simulate.seasonal import SimulateSeasons
+from sarcast.steps.epoch_lines import teller
 from sarcast.steps.pretrain_images import Images, read
-from sarcast.steps.pretrain_sources import ChipImages, crop_of, find
+from sarcast.steps.pretrain_sources import ChipImages, Sources, crop_of, find
 from sarcast.train.augment import Augment
-from sarcast.train.checkpoint import Epoch, History, rows, write_log
+from sarcast.train.checkpoint import History, rows, write_log
 from sarcast.train.chips import batch
-from sarcast.train.diagnostics import Health, collapse
 from sarcast.train.loop import Batch, Training, processes, train
 from sarcast.train.scalars import require_tensorboard, scalars
 
 NAME, LOG_FILE = "encoder", "log.csv"
 LOG = logging.getLogger("sarcast.pretrain")
+Z_SPAN_DB = 5.0
+"""About a standard deviation of Sentinel-1's channels: dB between pixel values 0 and 1 of measured cards."""
 _WEIGHTS, _BATCHES = 2, 3
 
 
@@ -73,8 +72,8 @@ class Pretrain(Settings):
     """across_dates, local_masked_gradient (SAR-JEPA), gradient_jepa, mae or dino."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, e.g. --options.radii '[2, 4]'; a predictor that has blocks has half the
-    encoder's width and a third of its depth, and windows are no larger than the crop, where they do not say
-    otherwise."""
+    encoder's width and a third of its depth, windows are no larger than the crop, and span_db of named
+    channels is that of the card (about 5 dB where it is measured), where they do not say otherwise."""
     size: Literal["micro", "tiny", "small", "base", "large"] = "tiny"
     """Width and depth of the encoder."""
     token: int = Field(8, ge=2)
@@ -127,7 +126,7 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
     settings = settings.model_copy(update={"crop": crop_of(settings, start, sources)})
     chosen = build(
         OBJECTIVES[settings.objective],
-        {**_defaults(settings, start), **settings.options},
+        {**_defaults(settings, start, sources), **settings.options},
         where=f"objective {settings.objective}",
     )
     told = {**as_json(settings), "options": as_json(chosen), "stage": stage}
@@ -164,7 +163,7 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
             state=state,
             fingerprint=fingerprint,
             seed=settings.seed,
-            report=_reporter(settings, show),
+            report=partial(teller({"": settings.training.epochs}, LOG, show=show), ""),
         )
         if fabric.is_global_zero:
             about = _about(settings, stage, start, chosen, data, history)
@@ -177,8 +176,8 @@ def train_encoder(settings: Pretrain, *, stage: str) -> Path:
     return target
 
 
-def _defaults(settings: Pretrain, start: Pretrained | None) -> dict[str, Any]:
-    """A predictor that costs little beside its encoder, and windows that fit the image."""
+def _defaults(settings: Pretrain, start: Pretrained | None, sources: Sources) -> dict[str, Any]:
+    """A predictor that costs little beside its encoder, windows that fit the image, dB as in the card."""
     size = start.vit.size if start else SIZES[settings.size]
     own = OBJECTIVES[settings.objective]().model_dump()
     found: dict[str, Any] = {}
@@ -188,6 +187,11 @@ def _defaults(settings: Pretrain, start: Pretrained | None) -> dict[str, Any]:
         found["predictor_depth"] = max(2, size.depth // 3)
     if "window" in own:
         found["window"] = tuple(min(side, settings.crop or side) for side in own["window"])
+    card = start.card if start else settings.card
+    if "span_db" in own and card.channels:
+        found["span_db"] = float(np.mean(np.subtract(card.one_db, card.zero_db)))
+    elif "span_db" in own and (sources.seasonal or settings.images.channels):
+        found["span_db"] = Z_SPAN_DB
     return found
 
 
@@ -235,37 +239,6 @@ def _about(
         "judged_dates_seen": seen or bool(before.get("judged_dates_seen")),
         **({stage: {**done, "stacks": data.names, "seed": settings.seed}} if start else done),
     }
-
-
-def _reporter(settings: Pretrain, show: Callable[[Epoch], None]) -> Callable[[Epoch, History], None]:
-    """A line for people after every epoch, the same for `show`, and a word where the encoder collapses."""
-    behind: list[tuple[float, int]] = []
-
-    def report(line: Epoch, history: History) -> None:
-        now, speed = time.monotonic(), "-"
-        if behind:
-            at, step = behind.pop()
-            speed = f"{(line.step - step) / (now - at):.2f}"
-        behind.append((now, line.step))
-        show(line)
-        if line.epoch == 0:
-            print("epoch     loss  held out  error/variance  spread    rank  steps/s", file=sys.stderr)
-        print(
-            f"{line.epoch:2d}/{settings.training.epochs:<2d} {line.loss:8.4f}  {line.held_out:8.4f}  "
-            f"{line.normalised_error:14.3f}  {line.spread:6.3f}  {line.rank:6.1f}  {speed:>7}",
-            file=sys.stderr,
-        )
-        wrong = collapse(_health(line), _health(history.epochs[0]))
-        if wrong:
-            LOG.warning("epoch %d: %s", line.epoch, wrong)
-
-    return report
-
-
-def _health(line: Epoch) -> Health:
-    return Health(
-        loss=line.held_out, spread=line.spread, rank=line.rank, normalised_error=line.normalised_error
-    )
 
 
 def _fingerprint(told: dict[str, Any], inputs: dict[str, str]) -> str:

@@ -68,7 +68,7 @@ def read(settings: Pretrain, start: Pretrained | None, sources: Sources, *, toge
         StackError: Calibrated and uncalibrated stacks are mixed, or a band is missing.
     """
     crop = (settings.crop or CROP) * (start.vit.patch if start else settings.token)
-    plain = sources.chips is None and not (sources.tiles or settings.simulated_seasons or settings.seasonal)
+    plain = sources.chips is None and not sources.seasonal
     if together and not plain:
         raise SettingsError(
             f"expected an objective that needs one date (mae, dino, local_masked_gradient, gradient_jepa), "

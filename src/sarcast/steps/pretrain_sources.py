@@ -55,6 +55,8 @@ class Sources:
     tiles: list[Path]
     """Seasonal tiles."""
     chips: LabelledChips | None
+    seasonal: bool
+    """Images are seasonal tiles: of files, of stacks, or simulated."""
     names: list[str]
     """Of stacks, and of folders of tiles or chips."""
 
@@ -104,6 +106,7 @@ def find(settings: Pretrain) -> Sources:
         stacks=found,
         tiles=tiles,
         chips=listed[0] if listed else None,
+        seasonal=kinds["seasonal tiles"],
         names=[s.stack.name for s in found] + names,
     )
 

@@ -87,7 +87,8 @@ def _resampled(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Squares of some share of the images' area, bilinear in power; valid where all four neighbours are."""
     b, (y, x) = len(power), power.shape[-2:]
-    side = np.sqrt(rng.uniform(*(settings.zoom or (1, 1)), b)) * min(y, x)
+    least, most = settings.zoom or (1, 1)
+    side = np.sqrt(rng.uniform(least, most, b)) * min(y, x)
     steps = (np.arange(crop) + 0.5) / crop
     rows, cols = (
         np.clip(
@@ -99,14 +100,14 @@ def _resampled(
     top, left = rows.astype(int), cols.astype(int)
     low, right = np.minimum(top + 1, y - 1), np.minimum(left + 1, x - 1)
     down, across = rows - top, cols - left
-    found, ok = 0.0, True
+    found, ok = np.zeros(()), np.ones((), bool)
     for some_rows, share in ((top, 1 - down), (low, down)):
         for some_cols, part in ((left, 1 - across), (right, across)):
             weight = share[:, :, None] * part[:, None, :]
             weight = weight.reshape(b, *(1 for _ in power.shape[1:-2]), crop, crop)
             found = found + weight * _pixels(power, some_rows, some_cols)
             ok = ok & _pixels(valid, some_rows, some_cols)
-    return np.where(ok if ok.ndim == power.ndim else True, found, 0), ok
+    return np.where(ok if ok.ndim == power.ndim else True, found, 0), np.asarray(ok)
 
 
 def _mirrored(
