@@ -142,3 +142,30 @@ def test_class_attention_is_the_class_tokens_row_relative_to_an_even_look():
         torch.testing.assert_close(found[:, row, col, head], 7 * maps[:, head, 0, 1 + 3 * row + col])
     torch.testing.assert_close(found.sum((1, 2)) + 7 * maps[:, :, 0, 0], torch.full((2, 2), 7.0))
     torch.testing.assert_close(even, torch.ones(2, 2, 3, 2))
+
+
+def _flow(vit, pixels):
+    """Rollout as in the paper, matrix by matrix: mean over heads, add the identity, rows to 1, multiply."""
+    flow = None
+    for block in range(len(vit.blocks)):
+        looks = vit.attention(pixels, block=block)
+        for image in looks:
+            mean = sum(head for head in image) / len(image) + torch.eye(image.shape[1])
+            mean = mean / mean.sum(1, keepdim=True)
+            flow = mean if flow is None else mean @ flow
+    return flow
+
+
+@torch.no_grad()
+def test_the_rollout_multiplies_attention_from_the_output_down():
+    vit = ViT(Size(dim=24, depth=3, heads=2), patch=4, rng=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        for parameter in vit.parameters():
+            parameter.mul_(3)
+    pixels = torch.rand(1, 1, 12, 20, generator=torch.Generator().manual_seed(4))
+    heads, rollout, vectors = vit.inside(pixels, block=1)
+    torch.testing.assert_close(rollout.flatten(), _flow(vit, pixels)[0, 1:] * 16, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(heads, vit.class_attention(pixels, block=1))
+    torch.testing.assert_close(vectors, vit(pixels))
+    with pytest.raises(ShapeError, match=r"expected a block in -3\.\.2, found 3"):
+        vit.inside(pixels, block=3)

@@ -91,6 +91,12 @@ VERBS = {
         "labelled chips and encoders -> estimates.json: what few labels make of frozen vectors",
         ("source",),
     ),
+    "look": Verb(
+        "sarcast.steps.look",
+        "Look",
+        "stacks or chips and an encoder -> look/: what it sees, as maps and pictures",
+        ("source",),
+    ),
     "coherence": Verb(
         "sarcast.steps.coherence",
         "Coherence",

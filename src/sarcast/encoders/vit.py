@@ -127,6 +127,36 @@ class Vit(Settings):
             times=times,
         )
 
+    def inside(
+        self,
+        stack: Stack,
+        times: Sequence[int] | None = None,
+        *,
+        network: Pretrained,
+        block: int = -1,
+    ) -> Features:
+        """What a network does with each token: Features (time, row, col, band x (heads, rollout, vector)).
+
+        Heads are the class token's attention in one block, as `attention`; the rollout follows it through all
+        (`ViT.inside`); the vector is the token's own. All in one pass; cells are the network's tokens.
+
+        Raises:
+            ShapeError: No such block.
+            SettingsError, DataError: As `encode`.
+        """
+        size = network.vit.size
+        names = [*(f"head_{i}" for i in range(size.heads)), "rollout"]
+        names += [f"mean_{i}" for i in range(size.dim)]
+        return self._over(
+            stack,
+            make_grid(stack, network.vit.patch, None),
+            network,
+            partial(_inside, network.vit, block=block),
+            names,
+            name="vit-inside",
+            times=times,
+        )
+
     def _over(
         self,
         stack: Stack,
@@ -196,6 +226,12 @@ class Vit(Settings):
 
     def _bf16(self, vit: ViT) -> bool:
         return self.precision == "bf16" or (self.precision == "auto" and vit.cls_token.device.type == "cuda")
+
+
+def _inside(vit: ViT, pixels: Tensor, *, block: int) -> Tensor:
+    """(b, row, col, heads + 1 + dim): attention, rollout and vectors side by side."""
+    heads, rollout, vectors = vit.inside(pixels, block=block)
+    return torch.cat([heads, rollout[..., None], vectors], 3)
 
 
 @dataclass(frozen=True, kw_only=True)

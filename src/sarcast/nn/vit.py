@@ -129,6 +129,39 @@ class ViT(nn.Module):
         patches = looks[..., 1:] * looks.shape[2]
         return patches.unflatten(2, grid_of(pixels, self.patch)).permute(0, 2, 3, 1)
 
+    def inside(
+        self, pixels: Float[Tensor, "b c y x"], *, block: int = -1
+    ) -> tuple[Float[Tensor, "b row col head"], Float[Tensor, "b row col"], Float[Tensor, "b row col dim"]]:
+        """(class attention of one block, rollout, vectors) of each patch, in one walk through the blocks.
+
+        The rollout follows attention from the class token down to the input: of every block the mean over
+        heads, half of it the identity for the skip connection, multiplied (Abnar and Zuidema, 2020, arXiv
+        2005.00928). Attention and rollout are 1 where a look is even.
+
+        Raises:
+            ShapeError: No such block.
+        """
+        depth, grid = len(self.blocks), grid_of(pixels, self.patch)
+        if not -depth <= block < depth:
+            raise ShapeError(f"expected a block in {-depth}..{depth - 1}, found {block}")
+        x, bucket = self._begin(self.patch_embed(pixels))
+        means: list[Tensor] = []
+        for number, one in enumerate(cast("list[Block]", list(self.blocks))):
+            maps = one.attn.maps(one.norm1(x), bucket)
+            if number == block % depth:
+                heads = maps[:, :, 0, 1:] * maps.shape[2]
+            means.append(maps.mean(1))
+            x = one(x, bucket)
+        flow = torch.eye(1, x.shape[1], dtype=x.dtype, device=x.device).expand(len(x), 1, -1)
+        for mean in reversed(means):
+            flow = (flow @ mean + flow) / 2
+        rollout = flow[:, 0, 1:] * x.shape[1]
+        return (
+            heads.transpose(1, 2).unflatten(1, grid),
+            rollout.unflatten(1, grid),
+            self.norm(x)[:, 1:].unflatten(1, grid),
+        )
+
     def _begin(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         rows, cols = embedded.shape[1:3]
         x = torch.cat([self.cls_token.expand(embedded.shape[0], -1, -1), embedded.flatten(1, 2)], 1)

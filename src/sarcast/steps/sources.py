@@ -38,18 +38,24 @@ def sources_of(sources: Iterable[Path], *, dates: Literal["history", "all"]) -> 
     Raises:
         ArtefactError: A source has no stack, or an unfinished one.
     """
-    paths: list[Path] = []
-    for source in sources:
-        some = [source] if source.name == STACK else sorted(source.glob(f"stacks/*/{STACK}"))
-        if not some or not all(path.exists() for path in some):
-            raise ArtefactError(f"expected a run folder or a {STACK}, found none, in {source}")
-        paths += some
     found = []
-    for path in paths:
+    for path in [path for source in sources for path in stack_paths(source)]:
         stack = read_stack(path)
         split, usable = split_of(stack.times, path.parent)
         seen = np.flatnonzero(usable & (split.fit if dates == "history" else True))
         found.append(Source(path=path, stack=stack, dates=seen))
+    return found
+
+
+def stack_paths(source: Path) -> list[Path]:
+    """The stack.zarr that a source is, or those of a run folder.
+
+    Raises:
+        ArtefactError: There is none.
+    """
+    found = [source] if source.name == STACK else sorted(source.glob(f"stacks/*/{STACK}"))
+    if not found or not all(path.exists() for path in found):
+        raise ArtefactError(f"expected a run folder or a {STACK}, found none, in {source}")
     return found
 
 
