@@ -9,6 +9,7 @@ import pytest
 import rasterio
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from sklearn.metrics import jaccard_score, r2_score
 
 from sarcast.cli import main
@@ -146,12 +147,13 @@ def test_whole_chips_are_fine_tuned_for(regions, chips, tmp_path, task):
 
 
 def test_the_size_of_a_chip_tells_nothing(tmp_path, rng):
-    """Noise in chips whose size is their class: no probe is far from chance, of fine-tuning neither."""
+    """One texture in chips whose size is their class: resized, it would tell them apart; cut, it does not."""
     for role, count in (("train", 8), ("test", 25)):
         for name, side in (("large", SIDE + 9), ("small", SIDE)):
             (tmp_path / "chips" / role / name).mkdir(parents=True)
             for number in range(count):
-                image = Image.fromarray(rng.integers(0, 256, (side, side), dtype=np.uint8))
+                field = gaussian_filter(rng.normal(size=(side, side)), 1.5, mode="wrap")
+                image = Image.fromarray(np.uint8(np.clip(128 + 200 * field, 0, 255)))
                 image.save(tmp_path / "chips" / role / name / f"{number}.png")
     vit = ViT(Size(dim=12, depth=1, heads=2), patch=4, rng=torch.Generator().manual_seed(3))
     save_encoder(tmp_path / "ours", Pretrained(vit=vit.eval(), card=Card(), window=4))
