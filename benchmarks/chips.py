@@ -37,6 +37,11 @@ SHIPPED = Path("sarcast-tiny")
 GRID, DIMS, PIXELS = 4, 192, 32
 RESAMPLES, SEED = 500, 0
 FLOOR = "pixels, unit chips"
+ALONE = {
+    "sar-acd": " `sarcast probe chips.zip --label class --group group --prefix sar_acd/ --side 32 --weights "
+    "FOLDER` judges one split of the first table by itself."
+}
+"""Data -> how the command line judges it."""
 RANDOM = "random weights"
 COLUMNS = ("1-NN", "logistic", "logistic, mean and spread")
 MAIN = {False: "accuracy", True: "balanced accuracy"}
@@ -128,7 +133,7 @@ def heading(data: str, chips: GroupedChips, draws: int) -> str:
         principal components of vectors standardised over the labelled chips, its C chosen in 3 folds of their
         groups. Vectors of encoders are means of tokens over {GRID} x {GRID} cells, in the last column mean
         and spread over all tokens. Intervals (95 %) resample groups and draws, and hold no luck of another
-        pretraining seed."""
+        pretraining seed.{ALONE.get(data, "")}"""
     return f"# Frozen encoders on {data}\n\n{textwrap.fill(' '.join(words.split()), 110)}\n"
 
 
