@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +22,7 @@ from sarcast.errors import DataError, SettingsError
 from sarcast.nn.card import Card, scaled
 from sarcast.nn.pretrained import load_encoder
 from sarcast.readers.seasonal_tiles import read_seasons, write_tile
-from sarcast.runtime.settings import build
+from sarcast.runtime.settings import as_json, build
 from sarcast.sar.seasons import CHANNELS
 from sarcast.sar.simulate.seasonal import SimulateSeasons
 from sarcast.steps import pretrain_images
@@ -207,3 +212,63 @@ def season_stack(tmp_path, rng) -> Path:
         for t, name in enumerate(stack.times.scene_id):
             writer.write_block(name, (0, 0), np.asarray(stack.amplitude[t]), np.asarray(stack.valid[t]))
     return path
+
+
+SCRIPT = """
+import os, signal, sys, torch
+torch.set_num_threads(1)
+from sarcast.cli import main
+from sarcast.train import loop
+
+save = loop.save_state
+
+def save_and_die(*given, **named):
+    save(*given, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[1] == "die":
+    loop.save_state = save_and_die
+code = main(sys.argv[2:])
+sys.stdout.flush()
+os._exit(code)  # as the command does under torchrun
+"""
+
+
+def two_processes(tmp_path: Path, *words: str) -> int:
+    """The command under torchrun in two processes, which talk over the loopback."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    start = ["-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", "2"]
+    start += ["--master-addr", "127.0.0.1", "--master-port", port, str(script), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(
+        [sys.executable, *start], check=False, capture_output=True, timeout=240, env=environment
+    )
+    return done.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("objective", "options"),
+    [("mae", MAE), ("dino", {"locals": 2, "head_dim": 8, "prototypes": 8})],
+)
+def test_twelve_channels_in_two_processes_killed_and_resumed_equal_one(tmp_path, tiles, objective, options):
+    """Two processes, killed after their first epoch, end where one process ends."""
+    training = {"epochs": 2, "steps": 2, "batch": 2, "parts": 2, "device": "cpu"}
+    told = {"objective": objective, "options": options, "training": training}
+    whole = pretrain(settings(tmp_path / "one", source=(tiles / "train",), **told))
+    recipe = tmp_path / "recipe.yaml"
+    given = settings(tmp_path / "two", source=(tiles / "train",), **told)
+    recipe.write_text(json.dumps(as_json(given)))
+    words = ("pretrain", "--recipe", str(recipe))
+    assert two_processes(tmp_path, "die", *words) != 0
+    assert (tmp_path / "two" / ".encoder.training.safetensors").exists()
+    assert not (tmp_path / "two" / "encoder").exists()
+    assert two_processes(tmp_path, "live", *words) == 0
+    one, two = (load_encoder(folder) for folder in (whole, tmp_path / "two" / "encoder"))
+    assert two.vit.channels == 12 and one.card == two.card
+    for name, value in one.vit.state_dict().items():
+        torch.testing.assert_close(two.vit.state_dict()[name], value, atol=1e-4, rtol=1e-3)
