@@ -6,8 +6,8 @@
 Four objectives at one budget of images, from the same weights, on the train tiles of a region without their
 labels; a seed draws a region, weights, masks and labels anew. Frozen, encoders are judged beside the network
 they began as, the pixels and hand-made statistics; then, as they are, on regions of two other climates.
-Checkpoints and figures stay under --work: a second call goes on from them. With --out the files are written
-again after every seed.
+Checkpoints and figures stay under --work: a second call goes on from them, and only reads what was judged
+with the same settings (by whatever code). With --out the files are written again after every seed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from benchmarks.label_fractions_data import (
     together,
     without_texture,
 )
+from benchmarks.label_fractions_found import Found, Spent, load, place_of, save
 from benchmarks.label_fractions_judge import Curves, Judging, curves
 from benchmarks.label_fractions_plot import draw_curves
-from benchmarks.label_fractions_text import CONTROLS, RANDOM, Found, Spent, as_text
+from benchmarks.label_fractions_text import CONTROLS, RANDOM, as_text
 from benchmarks.pretrained import Start, Trained, pretrained
 from sarcast.objectives.dino import Dino
 from sarcast.objectives.gradient_jepa import GradientJepa
@@ -51,7 +52,7 @@ SPAN_DB = 4.0
 """dB from the mean of a channel to a standard deviation more, about: what ratios are taken with."""
 
 LAND, ABROAD = Land(), Land(tiles=(32, 32), held_out=1)
-TRAINING = Training(epochs=5, steps=100, batch=16, learning_rate=1e-3, warm_up=0.1, device="cpu")
+TRAINING = Training(epochs=4, steps=100, batch=16, learning_rate=1e-3, warm_up=0.1, device="cpu")
 JUDGING = Judging()
 JUDGING_ABROAD = Judging(fractions=(0.05, 0.25, 1.0), draws=5, cover_draws=1)
 
@@ -143,32 +144,28 @@ def write(plan: Plan, every: list[Found], *, out: Path | None, figure: Path | No
 
 
 def of_seed(plan: Plan, seed: int, work: Path, *, as_is: bool = False, judge: bool = True) -> Found:
-    """Everything of one seed: trainings, figures at home, and elsewhere."""
+    """Everything of one seed: trainings, figures at home, and elsewhere; read where it was found before."""
+    path = place_of(work, plan, seed)
+    if path.exists():
+        return load(path)
     home = region(HOME, seed, plan.land)
     images = home.images(size=plan.training.batch)
     trained = {
-        name: pretrained(
-            name, objective, plan.start(seed), images, plan.training, work=work / "trained", as_is=as_is
-        )
+        name: pretrained(name, objective, plan.start(seed), images, plan.training, work=work, as_is=as_is)
         for name, objective in plan.objectives.items()
     }
     if not judge:
         return Found(seed=seed)
-    kept = work / "judged"
     seen = ways(plan, seed, trained, home, home)
-    found = {name: curves(one, home, plan.judging, kept=kept) for name, one in (seen | why(seen)).items()}
-    other = {climate: _elsewhere(plan, seed, trained, home, climate, kept) for climate in ELSEWHERE}
-    spent = {
-        name: Spent(
-            cpu_seconds=one.cpu_seconds,
-            first=one.history.epochs[0],
-            last=one.history.epochs[-1],
-            trouble=one.trouble,
-        )
-        for name, one in trained.items()
-    }
-    tiles = {role: len(getattr(home, role).db) for role in ("train", "test")}
-    return Found(seed=seed, home=found, elsewhere=other, spent=spent, tiles=tiles)
+    found = Found(
+        seed=seed,
+        home={name: curves(one, home, plan.judging) for name, one in (seen | why(seen)).items()},
+        elsewhere={climate: _elsewhere(plan, seed, trained, home, climate) for climate in ELSEWHERE},
+        spent={name: Spent.of(one) for name, one in trained.items()},
+        tiles={"train": len(home.train.db), "test": len(home.test.db)},
+    )
+    save(path, found)
+    return found
 
 
 def ways(plan: Plan, seed: int, trained: dict[str, Trained], home: Region, where: Region) -> dict[str, Seen]:
@@ -187,11 +184,11 @@ def why(seen: dict[str, Seen]) -> dict[str, Seen]:
 
 
 def _elsewhere(
-    plan: Plan, seed: int, trained: dict[str, Trained], home: Region, climate: str, kept: Path
+    plan: Plan, seed: int, trained: dict[str, Trained], home: Region, climate: str
 ) -> dict[str, Curves]:
     where = region(climate, seed, plan.abroad)
     every = ways(plan, seed, trained, home, where)
-    return {name: curves(seen, where, plan.elsewhere, kept=kept) for name, seen in every.items()}
+    return {name: curves(seen, where, plan.elsewhere) for name, seen in every.items()}
 
 
 if __name__ == "__main__":

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import t as student
 
+from benchmarks.label_fractions_found import Found
 from benchmarks.label_fractions_judge import Curves
 from sarcast.nn.vit import SIZES
-from sarcast.train.checkpoint import Epoch
 
 if TYPE_CHECKING:
     from benchmarks.label_fractions import Plan
@@ -28,31 +27,6 @@ FIGURES = {
 }
 """Figure -> title, how a value and a difference are written."""
 MAIN = ("vegetation_rmse", "cover_miou")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spent:
-    """What a training took, and how it ended."""
-
-    cpu_seconds: float
-    first: Epoch
-    last: Epoch
-    trouble: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What was found with one seed."""
-
-    seed: int
-    home: dict[str, Curves] = field(default_factory=dict)
-    """Way to see -> curves, where encoders were pretrained."""
-    elsewhere: dict[str, dict[str, Curves]] = field(default_factory=dict)
-    """Climate -> way to see -> curves."""
-    spent: dict[str, Spent] = field(default_factory=dict)
-    """Objective -> its training."""
-    tiles: dict[str, int] = field(default_factory=dict)
-    """Role -> number of tiles."""
 
 
 def limits(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from benchmarks import label_fractions
 from benchmarks.label_fractions_data import Seen, by_statistics, region, together, without_texture
+from benchmarks.label_fractions_found import Found
 from benchmarks.label_fractions_judge import Judging, cover_figures, curves, number_curves
-from benchmarks.label_fractions_text import FIGURES, Found, as_text, limits
+from benchmarks.label_fractions_text import FIGURES, as_text, limits
 from scipy.stats import ttest_1samp
 
 from sarcast.errors import ArtefactError
@@ -62,36 +63,19 @@ def test_labels_grow_and_are_the_same_for_all(place):
     assert set(few) != set(HOW.labelled(replace(place, seed=4), 0.1, 1))
 
 
-def test_vectors_that_tell_the_truth_leave_no_error_and_noise_leaves_all(place, tmp_path):
+def test_vectors_that_tell_the_truth_leave_no_error_and_noise_leaves_all(place):
     def numbers(role):
         return np.stack(list(role.numbers.values()), 1)
 
     def noise(role):
         return np.random.default_rng(len(role.db)).standard_normal((len(role.db), 3))
 
-    good = curves(seen_as(place, numbers, one_hot), place, HOW, kept=tmp_path)
+    good = curves(seen_as(place, numbers, one_hot), place, HOW)
     bad = number_curves(seen_as(place, noise, one_hot), place, HOW)
     for name in place.test.numbers:
         assert good[f"{name}_r2"][-1] > 0.999 > 0.3 > bad[f"{name}_r2"][-1]
     best = cover_figures(place.test.token_labels.ravel(), place)
     assert good["cover_accuracy"][-1] > best["accuracy"] - 0.05
-
-
-def test_what_was_judged_before_is_read_and_nothing_else(place, tmp_path):
-    def level(role):
-        return role.db.mean((2, 3))
-
-    seen = seen_as(place, level, one_hot)
-    first = curves(seen, place, HOW, kept=tmp_path)
-    path = next(tmp_path.glob("*.json"))
-    path.write_text('{"told": [1.0]}', encoding="utf-8")
-    assert curves(seen, place, HOW, kept=tmp_path) == {"told": [1.0]}
-    other = seen_as(place, lambda role: level(role) + 1, one_hot)
-    again = curves(other, place, HOW, kept=tmp_path)
-    assert again.keys() == first.keys()
-    np.testing.assert_allclose(again["vegetation_rmse"], first["vegetation_rmse"])
-    curves(seen, place, replace(HOW, draws=1), kept=tmp_path)
-    assert len(list(tmp_path.glob("*.json"))) == 3
 
 
 def test_without_texture_level_and_spread_are_left(place):
@@ -135,7 +119,7 @@ def test_quick_run(tmp_path):
     for words in ("| MAE less random init |", "| statistics |", "boreal, Land cover", "without texture"):
         assert words in text
     assert 10_000 < figure.stat().st_size < 200_000
-    assert label_fractions.of_seed(QUICK, 3, tmp_path, as_is=True) == found
+    assert label_fractions.of_seed(QUICK, 3, tmp_path) == found
     longer = replace(QUICK, training=QUICK.training.model_copy(update={"batch": 5}))
     with pytest.raises(ArtefactError, match="expected a checkpoint of this training"):
         label_fractions.of_seed(longer, 3, tmp_path, as_is=True)
