@@ -144,6 +144,9 @@ def test_whole_chips_are_fine_tuned_for(regions, chips, tmp_path, task):
     assert [row["features"] for row in found["rows"]] == ["ours"] * 2 + ["ours, random weights"] * 2
     again = probe(asked(regions, tmp_path / "b", **told))
     assert again["rows"] == found["rows"], "to the last digit"
+    other = probe(asked(regions, tmp_path / "c", **told, finetune={**FEW, "layer_decay": 0.1}))
+    assert other["rows"][2:] == found["rows"][2:], "random weights learn at the full rate in all layers"
+    assert task == "classification" or other["rows"][:2] != found["rows"][:2]
 
 
 def test_the_size_of_a_chip_tells_nothing(tmp_path, rng):

@@ -1,6 +1,7 @@
 """Fine-tuning: the whole encoder and a head learn from the labelled chips, lower layers more slowly.
 
-Random weights fine-tuned likewise are a training from scratch: what pretraining must beat.
+Random weights fine-tuned likewise are a training from scratch: what pretraining must beat. They have nothing
+worth keeping, so all their layers learn at the full rate.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def finetune(
     rng: Generator,
     device: torch.device,
     settings: FineTune = FineTune(),  # noqa: B008
+    scratch: bool = False,
 ) -> np.ndarray:
     """Class or number of each chip of `judge`, (chip,), or of every pixel, (chip, y, x).
 
@@ -51,6 +53,7 @@ def finetune(
         rng: Source of the head's weights, of batches and flips.
         device: Where to train.
         settings: Of the training.
+        scratch: The weights are random: no layer decay.
 
     Raises:
         DataError: No chip has a label, or the loss is no longer finite.
@@ -67,6 +70,6 @@ def finetune(
     else:
         head = Pooled(dim, outputs=goal.outputs)
     network = Tuned(copy.deepcopy(vit), head).to(device)
-    shares = layer_shares(vit.size.depth, settings.layer_decay)
+    shares = layer_shares(vit.size.depth, 1.0 if scratch else settings.layer_decay)
     teach(network, x, goal, settings, shares=shares, flips=settings.flips, rng=rng)
     return ask(network, judge, goal)

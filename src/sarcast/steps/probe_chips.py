@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 UNIT_CHIPS = "pixels, unit chips"
 CONTROLS = ("pixels", UNIT_CHIPS, "statistics")
 """Ways to see a chip without a network; tokens have no unit chips."""
+RANDOM = ", random weights"
+"""End of the name of an encoder's control."""
 _SPLIT = 1
 _PICTURES = tuple(suffix for suffix in SUFFIXES if not suffix.startswith(".tif"))
 
@@ -194,7 +196,7 @@ def encoders_of(weights: Sequence[Path], names: Sequence[str], *, seed: int) -> 
         if encoder.card.channels:
             encoder.card.check(names, where="--channels")
         found[name] = encoder
-        found[f"{name}, random weights"] = untrained(encoder, seed=seed)
+        found[name + RANDOM] = untrained(encoder, seed=seed)
     return found
 
 

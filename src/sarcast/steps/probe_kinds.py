@@ -17,7 +17,7 @@ from numpy.random import Generator
 from sarcast.errors import DataError, SettingsError
 from sarcast.probes import CHIP_PROBES, MAP_PROBES, PROBES
 from sarcast.probes.scaling import standardised
-from sarcast.steps.probe_chips import Role, chip_views, token_goal, token_views
+from sarcast.steps.probe_chips import RANDOM, Role, chip_views, token_goal, token_views
 
 if TYPE_CHECKING:
     import torch
@@ -185,6 +185,7 @@ class _Chips:
                 rng=self.seen.rng(draw),
                 device=self.seen.device,
                 settings=self.seen.settings.finetune,
+                scratch=name.endswith(RANDOM),
             )
         )
 

@@ -11,7 +11,7 @@ from sarcast.probes.draws import labelling_order, share_of, shots
 from sarcast.probes.intervals import Judged, judged, told
 from sarcast.readers.labelled_chips import LabelledChips
 from sarcast.steps.probe import DENSE, MAIN, USUAL
-from sarcast.steps.probe_chips import CONTROLS, Role, encoders_of, read_roles, unit_of
+from sarcast.steps.probe_chips import CONTROLS, RANDOM, Role, encoders_of, read_roles, unit_of
 from sarcast.steps.probe_judge import Judge
 from sarcast.steps.probe_kinds import Kind, Seen, device_of
 
@@ -122,9 +122,9 @@ def _differences(
     main = MAIN[settings.task]
     rows = []
     for (name, probe, amount), own in found.items():
-        if name not in encoders[::2]:
+        if name not in encoders or name.endswith(RANDOM):
             continue
-        for control in (*CONTROLS, f"{name}, random weights"):
+        for control in (*CONTROLS, name + RANDOM):
             other = found.get((control, probe, amount))
             if other is None:
                 continue
