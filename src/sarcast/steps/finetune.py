@@ -6,9 +6,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -25,10 +22,10 @@ from sarcast.nn.pretrained import Pretrained, find_weights, load_encoder, save_e
 from sarcast.objectives.temporal import TemporalPrediction
 from sarcast.runtime.artefact import locked, recover, up_to_date, writing
 from sarcast.runtime.settings import Settings, as_json
+from sarcast.steps.epoch_lines import teller
 from sarcast.steps.sources import Source, inputs_of, room_of, sources_of, units_of
 from sarcast.train.augment import Augment
-from sarcast.train.checkpoint import Epoch, History, rows, write_log
-from sarcast.train.diagnostics import Health, collapse
+from sarcast.train.checkpoint import History, rows, write_log
 from sarcast.train.loop import Training, processes
 from sarcast.train.places import places
 from sarcast.train.sequences import Places, Sequences, as_places, cut_sequences, draw_places
@@ -153,7 +150,7 @@ def finetune(settings: Finetune) -> Path:
             state=lambda phase: _state(settings, phase),
             fingerprint=_fingerprint(told, inputs),
             seed=settings.seed,
-            report=_reporter(settings),
+            report=teller({"A": settings.phase_a.epochs, "B": settings.phase_b.epochs}, LOG),
         )
         if fabric.is_global_zero:
             with writing(target, settings=told, inputs=inputs, seed=settings.seed) as partial:
@@ -311,41 +308,6 @@ def _pretrained(
                 "last": asdict(last),
             },
         },
-    )
-
-
-def _reporter(settings: Finetune) -> Callable[[str, Epoch, History], None]:
-    """A line for people after every epoch, and a word where the encoder collapses."""
-    behind: list[tuple[float, int]] = []
-    epochs = {"A": settings.phase_a.epochs, "B": settings.phase_b.epochs}
-
-    def report(phase: str, line: Epoch, history: History) -> None:
-        now, speed = time.monotonic(), "-"
-        if behind:
-            at, step = behind.pop()
-            speed = f"{(line.step - step) / (now - at):.2f}" if line.step > step else "-"
-        behind.append((now, line.step))
-        if len(history.epochs) == 1:
-            print(_HEAD, file=sys.stderr)
-        print(
-            f"{phase} {line.epoch:2d}/{epochs[phase]:<2d} {line.loss:9.3g}  {line.held_out:9.3g}  "
-            f"{line.normalised_error:14.3f}  {line.spread:6.3f}  {line.rank:6.1f}  {line.skill_last:+10.3f}  "
-            f"{line.skill_mean:+10.3f}  {speed:>7}",
-            file=sys.stderr,
-        )
-        wrong = collapse(_health(line), _health(history.epochs[0]))
-        if wrong:
-            LOG.warning("phase %s, epoch %d: %s", phase, line.epoch, wrong)
-
-    return report
-
-
-_HEAD = "epoch        loss   held out  error/variance  spread    rank  skill/last  skill/mean  steps/s"
-
-
-def _health(line: Epoch) -> Health:
-    return Health(
-        loss=line.held_out, spread=line.spread, rank=line.rank, normalised_error=line.normalised_error
     )
 
 
