@@ -77,23 +77,17 @@ def teach(
 
     from sarcast.train.schedule import groups, rate
 
-    some = goal.with_labels()
-    x, (labels, known) = x[some], _tensors(goal[some])
-    batches = -(-len(x) // settings.batch)
-    device = next(network.parameters()).device
+    some, device = goal.with_labels(), next(network.parameters()).device
     parameters = groups(network, weight_decay=settings.weight_decay, shares=shares)
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate)
-    parts: list[np.ndarray] = []
+    drawn = _batches([x[some], *_tensors(goal[some])], settings, flips, rng)
     with repeatable(device):
-        for step in range(settings.steps):
-            if step % batches == 0:
-                parts = np.array_split(rng.permutation(len(x)), batches)
+        for step, given in enumerate(drawn):
             now = rate(step, settings.steps, peak=settings.learning_rate, warm_up=settings.warm_up)
             for group in optimiser.param_groups:
                 group["lr"] = now * group["share"]
-            given = _turned([one[parts[step % batches]] for one in (x, labels, known)], flips, rng)
-            pixels, wanted, ok = (one.to(device) for one in given)
-            loss = loss_of(network(pixels), wanted, ok, settings, classes=goal.classes)
+            pixels, wanted, known = (one.to(device) for one in given)
+            loss = loss_of(network(pixels), wanted, known, settings, classes=goal.classes)
             if not torch.isfinite(loss):
                 raise DataError(
                     f"expected a finite loss, found {loss.item()}, in step {step}; try a smaller rate"
@@ -173,6 +167,15 @@ def _tensors(goal: Goal) -> tuple[Tensor, Tensor]:
     mean, spread = goal.scale()
     scaled = np.where(goal.known, (goal.labels - mean) / spread, 0)
     return torch.from_numpy(scaled.astype(np.float32)), known
+
+
+def _batches(images: list[Tensor], settings: Descent, flips: Flips, rng: Generator) -> Iterator[list[Tensor]]:
+    """Some chips and their labels for each step; all come once before one comes again."""
+    count = -(-len(images[0]) // settings.batch)
+    for step in range(settings.steps):
+        if step % count == 0:
+            parts = np.array_split(rng.permutation(len(images[0])), count)
+        yield _turned([one[parts[step % count]] for one in images], flips, rng)
 
 
 def _turned(images: list[Tensor], flips: Flips, rng: Generator) -> list[Tensor]:
