@@ -157,12 +157,9 @@ def test_a_lake_is_found_by_its_level_and_everything_is_a_control(lakes, weights
         assert row["low"] - 1e-9 <= row["value"] <= row["high"] + 1e-9 or row["way"] != "everything"
         assert row["optimistic"] >= 0
     level = [one for one in water["maps"] if one["map"] == "VH low"]
-    assert all(one["otsu"] > 0.9 and one["otsu_where_present"] == one["otsu"] for one in level)
-    assert all(
-        one["best_thresholds_chosen_on_labels"] >= one["otsu"]
-        for one in water["maps"]
-        if one["way"] != "everything"
-    )
+    assert all(one["otsu"] > 0.9 and one["otsu_where_present"] > 0.9 for one in level)
+    bounds = [one for one in water["maps"] if one["way"] != "everything"]
+    assert all(one["best_thresholds_chosen_on_labels"] >= one["otsu_where_present"] for one in bounds)
     assert len(list((tmp_path / "out" / "look").glob("attention_*.tif"))) == 2
     text = as_text(found)
     assert "backscatter of pixels" in text and "optimistic" in text
@@ -189,7 +186,7 @@ def test_many_images_are_points_by_folder(weights, tmp_path, rng):
     import pandas
 
     for number in range(32):
-        path = tmp_path / "chips" / ("ship" if number % 2 else "tank") / f"{number}.png"
+        path = tmp_path / "chips" / "TRAIN" / ("ship" if number % 2 else "tank") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (16, 24), dtype=np.uint8)).save(path)
     found = look(Look(source=tmp_path / "chips", weights=weights(), out=tmp_path / "out", maps=1, **QUICK))

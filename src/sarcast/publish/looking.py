@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = 5
+COLUMNS = 6
 SIDE_INCHES = 2.3
 _BESIDE, _ABOVE, _EDGE, _HEAD, _FOOT = 0.62, 0.24, 0.12, 0.34, 0.3
 """Inches: for a panel's scale, its title, the margin, the figure's title and its note."""
@@ -42,8 +42,8 @@ class Panel:
 
 def draw_panels(path: Path, panels: Sequence[Panel], *, title: str, note: str = "") -> None:
     """Write panels of one place side by side under a title; the same panels give the same bytes."""
-    columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
+    rows = -(-len(panels) // COLUMNS)
+    columns = -(-len(panels) // rows)
     height, width = panels[0].values.shape[:2]
     across, down = SIDE_INCHES, SIDE_INCHES * min(2.0, max(0.4, height / width))
     wide, high = columns * (across + _BESIDE) + _EDGE, rows * (down + _ABOVE) + _HEAD + _FOOT

@@ -123,10 +123,11 @@ def draw_maps(
 
 
 def pictures(settings: Look, one: Seen) -> list[Panel]:
-    """The image itself: its first bands, ratios last."""
+    """The image itself: of each polarisation the first band, ratios last."""
     stack, time = one.image.load()
     rows, cols = one.grid.image
-    bands = sorted(range(len(one.bands)), key=lambda i: "-" in one.bands[i])[:SHOWN]
+    kinds = [name.split()[0] for name in one.bands]
+    bands = sorted({kinds.index(kind) for kind in kinds}, key=lambda i: "-" in kinds[i])[:SHOWN]
     found = []
     for band in bands:
         power, valid = mean_power(stack, [time], band, ((0, rows), (0, cols)), max_side=_SIDE)

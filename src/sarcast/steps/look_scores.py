@@ -175,15 +175,18 @@ def _of_class(
 
 
 def _single(way: Masks, cuts: _COUNTS, kind: int, present: np.ndarray) -> list[dict[str, Any]]:
-    """Every map of a group: by Otsu on all chips, on those with the class, at each chip's best threshold."""
-    some = way.overlap[present].sum(0), way.union[present].sum(0)
-    every, where = jaccard(way.overlap.sum(0), way.union.sum(0)), jaccard(*some)
-    best = np.stack(cuts[way.name])[..., kind].sum(0) if way.name in cuts else None
+    """Every map of a group by Otsu, on all chips; and, mean over chips with the class, at the best threshold.
+
+    The best threshold of each chip is chosen on the labels it is judged by: a bound.
+    """
+    every = jaccard(way.overlap.sum(0), way.union.sum(0))
+    where = jaccard(way.overlap, way.union)[present].mean(0)
     found: list[dict[str, Any]] = []
     for i, name in enumerate(way.ways):
         one = {"way": way.name, "map": name, "otsu": float(every[i]), "otsu_where_present": float(where[i])}
-        if best is not None:
-            one["best_thresholds_chosen_on_labels"] = float(jaccard(*best[:, i // len(THRESHOLDS)]))
+        if way.name in cuts:
+            best = np.stack(cuts[way.name])[present][..., i // len(THRESHOLDS), kind]
+            one["best_thresholds_chosen_on_labels"] = float(jaccard(best[:, 0], best[:, 1]).mean())
         found.append(one)
     return found
 

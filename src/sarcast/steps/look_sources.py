@@ -19,14 +19,15 @@ from sarcast.nn.card import Card
 from sarcast.nn.pretrained import Pretrained
 from sarcast.readers.chip_files import SUFFIXES, ChipFile, Images
 from sarcast.readers.chip_files import Image as Stored
+from sarcast.readers.chip_sources import ROLES
 from sarcast.readers.seasonal_tiles import is_seasonal, read_seasons
 from sarcast.runtime.artefact import content_hash, file_hash, require
+from sarcast.sar.channels import in_channels
 from sarcast.sar.seasons import CHANNELS
 from sarcast.stack.seasonal import seasonal
 from sarcast.stack.store import NAME as STACK
 from sarcast.stack.store import read_stack
 from sarcast.steps.sources import stack_paths
-from sarcast.train.channels import in_channels
 from sarcast.values import Stack, Times
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _chips(settings: Look, card: Card) -> list[Image]:
         Image(
             name=name,
             place=name,
-            facts={"class": path.parent.name} if path.parent != source else {},
+            facts=_class_of(path.relative_to(source).parts[:-1]),
             time=np.datetime64("NaT"),
             load=partial(_of_chip, path, card, unit, settings.channels),
             labels=_labels(settings.labels, path.relative_to(source)),
@@ -232,6 +233,12 @@ def _chips(settings: Look, card: Card) -> list[Image]:
         )
         for path, name in zip(paths, names, strict=True)
     ]
+
+
+def _class_of(folders: tuple[str, ...]) -> dict[str, str]:
+    """The class a chip's folders tell, as CLASS or ROLE/CLASS; nothing where they tell none."""
+    named = [name for name in folders if name.lower() not in ROLES]
+    return {"class": named[-1]} if named else {}
 
 
 def _labels(folder: Path | None, name: Path) -> Path | None:
