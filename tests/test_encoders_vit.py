@@ -12,6 +12,7 @@ from sarcast.nn.card import Card, scaled
 from sarcast.nn.cards import named_card
 from sarcast.nn.pretrained import Pretrained, save_encoder
 from sarcast.nn.vit import Size, ViT
+from sarcast.sar.seasons import CHANNELS
 
 
 @pytest.fixture
@@ -134,6 +135,81 @@ def test_bands_come_in_the_order_of_the_cards_channels(weights, make_stack, rng)
     single = Card(name="db_channels", channels=("VV",), zero_db=(-20.0,), one_db=(0.0,))
     with pytest.raises(SettingsError, match="expected channels VV as the card has, found VH, in stack"):
         Vit(weights=weights(card=single)[0], patch=4, halo=1).encode(stack)
+
+
+RATIO = Card(
+    name="db_channels",
+    channels=("VV-VH", "VH", "VV"),
+    zero_db=(-20.0, -25.0, -18.0),
+    one_db=(20.0, -2.0, 3.0),
+    clipped=False,
+)
+
+
+def by_hand(stack, t, box):
+    """What a network of `RATIO` sees: dB of VV less dB of VH, VH and VV, each between its limits."""
+    db = {band: 20 * np.log10(stack.amplitude[t, i][box]) for i, band in enumerate(stack.bands)}
+    zero, one = (np.array(limits)[:, None, None] for limits in (RATIO.zero_db, RATIO.one_db))
+    channels = np.stack([db["VV"] - db["VH"], db["VH"], db["VV"]])
+    return torch.from_numpy(((channels - zero) / (one - zero)).astype(np.float32))[None]
+
+
+def test_a_ratio_is_made_of_its_bands(weights, make_stack, rng):
+    """In power, where its dB are the difference of theirs; whichever bands are beside, in whichever order."""
+    path, made = weights(channels=3, card=RATIO)
+    stack = make_stack(rng, (32, 48), dates=2, bands=("HH", "VH", "VV"))
+    encoder = Vit(weights=path, patch=16, halo=0, pool="mean")
+    features = encoder.encode(stack)
+    assert features.values.shape == (2, 2, 3, 24) and features.names[0] == "bands_mean_0"
+    looks = encoder.attention(stack)
+    assert looks.values.shape == (2, 8, 12, 2) and looks.names == ("bands_head_0", "bands_head_1")
+    for t, row, col in np.ndindex(2, 2, 3):
+        pixels = by_hand(stack, t, np.s_[16 * row : 16 * row + 16, 16 * col : 16 * col + 16])
+        with torch.no_grad():
+            expected, seen = made.vit.pooled(pixels)[0], made.vit.class_attention(pixels)[0]
+        np.testing.assert_allclose(features.values[t, row, col], expected, atol=1e-4)
+        found = looks.values[t, 4 * row : 4 * row + 4, 4 * col : 4 * col + 4]
+        np.testing.assert_allclose(found, seen, atol=1e-4)
+    turned = replace(stack, bands=stack.bands[::-1], amplitude=stack.amplitude[:, ::-1])
+    np.testing.assert_array_equal(encoder.encode(turned).values, features.values)
+    control = Vit(random_init="micro", card=RATIO, patch=16, token=4).encode(stack)
+    assert control.values.shape == (2, 2, 3, 2 * 96) and control.encoder == "vit-random"
+
+
+@pytest.mark.parametrize("bad", [0.0, 1e3])
+def test_a_lost_pixel_reaches_no_ratio(weights, make_stack, rng, bad):
+    """It is filled in after the ratio is made, with the mean of its patch."""
+    path, made = weights(channels=3, card=RATIO)
+    stack = make_stack(rng, (16, 16), dates=1)
+    amplitude, valid = stack.amplitude.copy(), stack.valid.copy()
+    amplitude[0, :, 5, 6], valid[0, 5, 6] = bad, False
+    found = Vit(weights=path, patch=16, halo=0, pool="mean").encode(
+        replace(stack, amplitude=amplitude, valid=valid)
+    )
+    pixels = by_hand(stack, 0, np.s_[:, :])
+    one = pixels[0, :, 4:8, 4:8]
+    pixels[0, :, 5, 6] = (one.sum((1, 2)) - one[:, 1, 2]) / 15
+    share = torch.ones(4, 4, 1)
+    share[1, 1] = 15 / 16
+    with torch.no_grad():
+        expected = (made.vit(pixels)[0] * share).sum((0, 1)) / share.sum()
+    np.testing.assert_allclose(found.values[0, 0, 0], expected, atol=1e-4)
+    tokens = Vit(weights=path, patch=4, halo=1).encode(replace(stack, amplitude=amplitude, valid=valid))
+    assert tokens.valid.all() and np.isfinite(tokens.values).all()
+
+
+def test_channels_that_cannot_be_made_are_refused(weights, make_stack, rng):
+    stack = make_stack(rng, (16, 16), dates=1, bands=("HH", "HV"))
+    with pytest.raises(SettingsError, match="channels VV-VH, VH, VV as the card has, found HH, HV, in stack"):
+        Vit(weights=weights(channels=3, card=RATIO)[0], patch=4, halo=1).encode(stack)
+    card = Card(name="db_channels", channels=CHANNELS, zero_db=(-20.0,) * 12, one_db=(0.0,) * 12)
+    path, _ = weights(channels=12, card=card)
+    for bands in (("VV", "VH"), ("HH",)):
+        with pytest.raises(
+            SettingsError, match=r"found a card of seasons, for stack .*: seasonal tiles"
+        ) as told:
+            Vit(weights=path, patch=4, halo=1).encode(make_stack(rng, (16, 16), bands=bands))
+        assert "\n" not in str(told.value)
 
 
 def test_the_control_is_drawn_from_its_seed(make_stack, rng):

@@ -13,10 +13,10 @@ from sarcast.nn.card import Card, scaled_db
 from sarcast.nn.cards import measured_card
 from sarcast.nn.vit import Size, ViT
 from sarcast.objectives import OBJECTIVES
+from sarcast.sar.channels import bands_of
 from sarcast.sar.seasons import CHANNELS, SEASONS, in_channels
 from sarcast.sar.simulate.seasonal import SimulateSeasons, simulate_seasons
 from sarcast.train.augment import Augment
-from sarcast.train.channels import bands_of
 from sarcast.train.chips import Chips, as_input, batch, cut, of_seasons
 from sarcast.train.diagnostics import health
 from sarcast.train.places import Area

@@ -20,7 +20,8 @@ from pydantic import Field
 from torch import Tensor
 
 from sarcast.encoders.base import Strip, encode_cells, make_grid
-from sarcast.errors import DataError, SettingsError
+from sarcast.encoders.views import views
+from sarcast.errors import SettingsError
 from sarcast.nn.card import Card, scaled
 from sarcast.nn.fill import fill
 from sarcast.nn.pretrained import Pretrained, load_encoder, weight_files
@@ -89,11 +90,14 @@ class Vit(Settings):
     def encode(self, stack: Stack, times: Sequence[int] | None = None) -> Features:
         """Features (time, row, col, dim): every band through a one-channel network, one after the other.
 
+        One of several channels sees those of its card together: bands, and ratios of two (VV-VH).
+
         An encoder trained on judged dates of this very stack is named `vit-seen`, so that tables show it.
 
         Raises:
             ArtefactError: The weights are missing or do not fit.
-            SettingsError: The halo leaves nothing of a window, or the card does not go with the weights.
+            SettingsError: The halo leaves nothing of a window, or the card does not go with the weights, or
+                not with the stack's bands.
             DataError: The image is smaller than a cell, or the network sees another number of bands.
         """
         grid = make_grid(stack, self.patch, self.stride)
@@ -170,13 +174,8 @@ class Vit(Settings):
         times: Sequence[int] | None,
     ) -> Features:
         """What `read` gives for each token, stitched from windows over the scene and pooled to cells."""
-        vit, bands, dim = network.vit, len(stack.bands), len(names) // (1 + spread)
-        if vit.channels not in (1, bands):
-            raise DataError(
-                f"expected {vit.channels} bands, as the network sees, found {bands}, in stack {stack.name}"
-            )
-        order = _order(network, stack)
-        groups = [band.lower() for band in stack.bands] if vit.channels == 1 else ["bands"]
+        vit, dim = network.vit, len(names) // (1 + spread)
+        groups, seen = views(network, stack)
         window = self.window or network.window
         halo = window // 4 if self.halo is None else self.halo
         lattice = _Lattice.over(grid, vit.patch, window=window, halo=halo)
@@ -187,7 +186,7 @@ class Vit(Settings):
             lambda strip: np.concatenate(
                 [
                     _pooled(strip, lattice, *_tokens(strip, part, lattice, run, dim), spread=spread)
-                    for part in (strip.power[:, None] if vit.channels == 1 else [strip.power[order]])
+                    for part in seen(strip.power)
                 ],
                 axis=-1,
             ),
@@ -219,8 +218,10 @@ class Vit(Settings):
             found = load_encoder(self.trained, card=self.card)
         else:
             rng = torch.Generator().manual_seed(self.seed)
-            vit = ViT.named(str(self.random_init), patch=self.token or min(cell, 8), rng=rng).eval()
-            found = Pretrained(vit=vit, card=self.card or Card(), window=RANDOM_WINDOW)
+            card, side = self.card or Card(), self.token or min(cell, 8)
+            channels = max(1, len(card.channels))
+            vit = ViT.named(str(self.random_init), patch=side, channels=channels, rng=rng).eval()
+            found = Pretrained(vit=vit, card=card, window=RANDOM_WINDOW)
         found.vit.to(device)
         return found
 
@@ -303,15 +304,6 @@ def _cuts(
         y, x = top * side - strip.above, left * side
         box = (slice(y, y + high * side), slice(x, x + wide * side))
         yield power[:, *box], valid[box]
-
-
-def _order(network: Pretrained, stack: Stack) -> list[int]:
-    """Bands of the stack in the order of the network's channels, where its card names them."""
-    card, where = network.card, f"stack {stack.name}"
-    if card.channels and network.vit.channels == 1:
-        for band in stack.bands:
-            card.check((band,), where=where)
-    return card.order(stack.bands, where=where) if network.vit.channels > 1 else []
 
 
 def _run(

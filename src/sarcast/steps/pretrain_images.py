@@ -21,6 +21,7 @@ from sarcast.nn.pretrained import Pretrained
 from sarcast.readers.labelled_chips import LabelledChips
 from sarcast.readers.seasonal_tiles import read_seasons
 from sarcast.runtime.settings import as_json, build
+from sarcast.sar.channels import bands_of
 from sarcast.sar.seasons import SeasonalStack
 from sarcast.sar.simulate import simulate
 from sarcast.sar.simulate.seasonal import simulate_seasons
@@ -28,7 +29,6 @@ from sarcast.stack.bands import band_index, footprints
 from sarcast.stack.seasonal import tiles as tiles_of
 from sarcast.steps.pretrain_sources import CROP, Sources
 from sarcast.steps.sources import units_of
-from sarcast.train.channels import bands_of
 from sarcast.train.chips import Chips, as_input, cut, of_seasons
 from sarcast.train.loop import Batch
 from sarcast.train.places import places

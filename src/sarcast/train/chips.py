@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sarcast.errors import DataError, SettingsError, ShapeError, StackError
 from sarcast.nn.card import Card, scaled
+from sarcast.sar.channels import bands_of, in_channels
 from sarcast.sar.seasons import CHANNELS, SeasonalStack
 from sarcast.train.augment import Augment, augment
-from sarcast.train.channels import bands_of, in_channels
 from sarcast.train.places import Area
 from sarcast.values import Stack
 

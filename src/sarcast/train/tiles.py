@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from sarcast.readers.seasonal_tiles import read_seasons
+from sarcast.sar.channels import bands_of
 from sarcast.sar.seasons import CHANNELS
-from sarcast.train.channels import bands_of
 from sarcast.train.chips import of_seasons
 
 READERS = 8
