@@ -35,7 +35,7 @@ class Panel:
     values: np.ndarray
     """(y, x), or RGB (y, x, 3) in [0, 1]; NaN where nothing is known."""
     kind: str
-    """db, looks, rgb or classes."""
+    """db, grey (db without a scale), looks, rgb or classes."""
     names: tuple[str, ...] = ()
     """Of classes 0, 1, ..."""
 
@@ -121,16 +121,18 @@ def _draw(figure: Figure, axes: Axes, panel: Panel, beside: tuple[float, float, 
             panel.values,
             vmin=low,
             vmax=high,
-            cmap="gray" if panel.kind == "db" else "viridis",
+            cmap="viridis" if panel.kind == "looks" else "gray",
             interpolation="nearest",
         )
+        if panel.kind == "grey":
+            return
         bar = figure.colorbar(drawn, cax=figure.add_axes(beside))
         bar.ax.tick_params(labelsize=6.5, colors=SOFT, length=2)
         bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def _limits(panel: Panel, known: np.ndarray) -> tuple[float, float]:
-    if panel.kind == "db":
+    if panel.kind in ("db", "grey"):
         return stretch([(panel.values, known)])
     if not known.any():
         return 0.0, 1.0

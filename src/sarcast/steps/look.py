@@ -147,7 +147,7 @@ def _make(settings: Look, network: Pretrained, images: list[Image], folder: Path
         seen = see(settings, network, images, Path(work) / "own")
         palette, clusters = fitted(seen, k=settings.clusters, seed=settings.seed)
         some = np.unique(np.linspace(0, len(seen) - 1, min(settings.maps, len(seen))).round().astype(int))
-        draw_maps(folder, settings, [seen[i] for i in some], palette, clusters, _told(settings, network))
+        draw_maps(folder, [seen[i] for i in some], palette, clusters, _told(settings, network))
         if labels:
             control = see(settings, untrained(network, seed=settings.seed), images, Path(work) / "random")
             judged = emergent(settings, seen, control, labels, clusters)

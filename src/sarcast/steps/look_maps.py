@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from sarcast.publish.figures import mean_power
 from sarcast.publish.looking import Panel, draw_panels
 from sarcast.sar.decibel import to_db
 from sarcast.steps.look_tokens import Seen, Tokens, sample
-
-if TYPE_CHECKING:
-    from sarcast.steps.look import Look
 
 COLOURS = 3
 FIT_TOKENS = 20_000
@@ -104,7 +101,6 @@ def fitted(seen: Sequence[Seen], *, k: int, seed: int) -> tuple[Palette, Cluster
 
 def draw_maps(
     folder: Path,
-    settings: Look,
     seen: Sequence[Seen],
     palette: Palette,
     clusters: Clusters,
@@ -115,14 +111,14 @@ def draw_maps(
         tokens = one.tokens()
         when = {} if np.isnat(one.image.time) else {"time": f"{one.image.time.astype('datetime64[s]')}Z"}
         tags = {**told, **one.image.facts, **when, "image": one.image.name}
-        shown = pictures(settings, one)
+        shown = pictures(one)
         title = " · ".join([one.image.place, *(when.values()), *one.image.facts.values()])
         _attention(folder, one, tokens, tags, shown, title)
         _components(folder, one, tokens, tags, shown, title, palette)
         _clusters(folder, one, tokens, tags, shown, title, clusters)
 
 
-def pictures(settings: Look, one: Seen) -> list[Panel]:
+def pictures(one: Seen) -> list[Panel]:
     """The image itself: of each polarisation the first band, ratios last."""
     stack, time = one.image.load()
     rows, cols = one.grid.image
@@ -131,9 +127,13 @@ def pictures(settings: Look, one: Seen) -> list[Panel]:
     found = []
     for band in bands:
         power, valid = mean_power(stack, [time], band, ((0, rows), (0, cols)), max_side=_SIDE)
-        unit = "" if settings.unit == "picture" or one.bands == ("image",) else ", dB"
+        grey = one.image.picture
         found.append(
-            Panel(title=f"{one.bands[band]}{unit}", values=np.where(valid, to_db(power), np.nan), kind="db")
+            Panel(
+                title=one.bands[band] if grey else f"{one.bands[band]}, dB",
+                values=np.where(valid, to_db(power), np.nan),
+                kind="grey" if grey else "db",
+            )
         )
     return found
 

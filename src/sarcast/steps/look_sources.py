@@ -59,6 +59,8 @@ class Image:
     """Label image of the same grid."""
     content: str
     """Hash of what is read."""
+    picture: bool = False
+    """Numbers are grey levels, not power."""
 
 
 def images_of(settings: Look, network: Pretrained) -> list[Image]:
@@ -230,6 +232,7 @@ def _chips(settings: Look, card: Card) -> list[Image]:
             load=partial(_of_chip, path, card, unit, settings.channels),
             labels=_labels(settings.labels, path.relative_to(source)),
             content=file_hash(path),
+            picture=unit == "picture" and not (path.suffix.lower() in TIFFS and is_seasonal(path)),
         )
         for path, name in zip(paths, names, strict=True)
     ]
