@@ -1,7 +1,7 @@
 """Label fractions on simulated seasonal tiles: what pretraining is worth from 1 to 100 % of the labels.
 
     python -m benchmarks.label_fractions [--seeds 0 1 2 3 4] [--work DIR] [--as-is] [--quick] [--train-only]
-        [--out FILE.md] [--figure FILE.png]
+        [--epochs N] [--objectives NAME ...] [--out FILE.md] [--figure FILE.png]
 
 Four objectives at one budget of images, from the same weights, on the train tiles of a region without their
 labels; a seed draws a region, weights, masks and labels anew. Frozen, encoders are judged beside the network
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="a region each")
     parser.add_argument("--work", type=Path, default=None, help="keeps checkpoints; else a scratch folder")
+    parser.add_argument("--epochs", type=int, default=None, help="of 100 steps; more than the table has")
+    parser.add_argument("--objectives", nargs="+", choices=objectives(), default=None, help="only these")
     parser.add_argument("--as-is", action="store_true", help="judge the checkpoints there are, train none")
     parser.add_argument("--train-only", action="store_true", help="judge nothing")
     parser.add_argument("--quick", action="store_true", help="a few steps and tiles: figures mean nothing")
@@ -124,7 +127,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=None, help="PNG file to draw the curves to")
     told = parser.parse_args()
     torch.set_num_threads(1)
-    plan = QUICK if told.quick else Plan()
+    plan = limited(QUICK if told.quick else Plan(), told.epochs, told.objectives)
     with tempfile.TemporaryDirectory() as scratch:
         work, every = told.work or Path(scratch), []
         for seed in told.seeds:
@@ -133,6 +136,13 @@ def main() -> None:
                 write(plan, every, out=told.out, figure=told.figure)
     if not told.train_only:
         print(as_text(plan, every))
+
+
+def limited(plan: Plan, epochs: int | None, names: Sequence[str] | None) -> Plan:
+    """The plan with so many epochs and with only the objectives of these names, where told."""
+    training = plan.training.model_copy(update={"epochs": epochs} if epochs else {})
+    some = {name: one for name, one in plan.objectives.items() if names is None or name in names}
+    return replace(plan, training=training, objectives=some)
 
 
 def write(plan: Plan, every: list[Found], *, out: Path | None, figure: Path | None) -> None:
