@@ -27,7 +27,8 @@ OBJECTIVES = {
     "mae": "MAE, pixels",
     "mae_gradients": "MAE, gradients",
     "gradient_jepa": "gradient JEPA",
-    "dino": "DINO",
+    "dino": "DINO, centring",
+    "dino_sinkhorn": "DINO, Sinkhorn",
 }
 """Name of an objective -> the words of its row."""
 
@@ -59,13 +60,15 @@ class Plan:
         Pixels are linear magnitudes, so ratios are of the pixels as they are (span_db 0).
         """
         small = {"predictor_dim": 48, "predictor_depth": 2, "predictor_heads": 3}
+        dino = Dino(locals=4, flips=False, gain_db=4, head_dim=128, bottleneck=32, prototypes=256)
         return {
             "gradients": LocalMaskedGradient(target="gradients", radii=self.radii, **small),
             "pixels": LocalMaskedGradient(target="pixels", radii=self.radii, **small),
             "mae": Mae(target="pixels", **small),
             "mae_gradients": Mae(target="gradients", radii=self.radii, span_db=0, **small),
             "gradient_jepa": GradientJepa(radii=self.radii, span_db=0, **small),
-            "dino": Dino(locals=4, flips=False, gain_db=4, head_dim=128, bottleneck=32, prototypes=256),
+            "dino": dino,
+            "dino_sinkhorn": dino.model_copy(update={"balance": "sinkhorn", "decay": (0.99, 1.0)}),
         }[name]
 
     @property

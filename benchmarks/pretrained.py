@@ -68,7 +68,7 @@ class Trained:
     @property
     def trouble(self) -> str | None:
         """How it collapsed, in words; None where it did not."""
-        return _trouble(self.history.epochs[-1], self.history)
+        return collapse(self.history.epochs[-1], self.history.epochs[0])
 
 
 def pretrained(
@@ -114,10 +114,11 @@ def pretrained(
 
     def report(line: Epoch, history: History) -> None:
         spent.add(line.epoch)
+        trouble = collapse(line, history.epochs[0], done=line.epoch / training.epochs)
         print(
             f"{name} {line.epoch}/{training.epochs} loss {line.loss:.4f} held out {line.held_out:.4f} "
             f"error/variance {line.normalised_error:.3f} rank {line.rank:.1f} cpu {spent.total:.0f} s "
-            f"{_trouble(line, history) or ''}".rstrip(),
+            f"{trouble or ''}".rstrip(),
             flush=True,
         )
 
@@ -161,7 +162,3 @@ def _fingerprint(objective: Any, start: Start, images: Images, training: Trainin
     for one in images.held_out:
         found.update(one.numpy().tobytes())
     return found.hexdigest()
-
-
-def _trouble(line: Epoch, history: History) -> str | None:
-    return collapse(line, history.epochs[0])
