@@ -13,7 +13,7 @@ from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics, un
 from sarcast.probes.intervals import judged, told
 from sarcast.probes.linear import Linear, linear
 from sarcast.probes.logistic import logistic
-from sarcast.probes.measures import class_figures, confusion, number_figures, squares
+from sarcast.probes.measures import class_figures, confusion, number_figures, overlaps, pixel_figures, squares
 from sarcast.probes.nearest import nearest, plain
 from sarcast.probes.ridge import STRENGTHS, ridge, ridge_path
 from sarcast.probes.scaling import standardised
@@ -140,6 +140,23 @@ def test_counts_add_up_to_the_known_figures(rng):
         jaccard_score(truth[kept], guess[kept], average=None, labels=range(4))[1]
     )
     assert np.isnan(figures["iou_never"])
+
+
+def test_the_mean_over_chips_is_of_the_classes_in_each(rng):
+    truth, guess = rng.integers(-1, 4, (6, 4, 4)), rng.integers(0, 4, (6, 4, 4))
+    truth[3], truth[5], guess[5] = -1, 2, 2
+    group, chip = np.array([0, 0, 1, 1, 2, 2]), np.broadcast_to(np.arange(6)[:, None, None], truth.shape)
+    found = overlaps(confusion(truth, guess, chip, classes=4, parts=6), group, classes=4, parts=3)
+    every = confusion(truth, guess, group[chip], classes=4, parts=3)
+    figures = pixel_figures(np.concatenate([every, found], 1), ("a", "b", "c", "d"))
+    for one in range(3):
+        own = [
+            jaccard_score(truth[i][truth[i] >= 0], guess[i][truth[i] >= 0], average="macro", zero_division=0)
+            for i in np.flatnonzero(group == one)
+            if i != 3
+        ]
+        assert figures["miou_mean_of_chips"][one] == pytest.approx(np.mean(own))
+    assert figures["miou_mean_of_chips"][2] > figures["miou"][2], "all of one class, and right"
 
 
 def test_number_figures_equal_the_direct_ones(rng):

@@ -206,7 +206,10 @@ def test_classes_of_pixels(pairs, weights):
     assert found["token"] == 4
     best = figure(found, "statistics", "linear", "100 %", "miou")
     assert 0.7 < best["mean"] <= found["ceiling"] < 1
-    assert set(found["rows"][0]["figures"]) == {"accuracy", "macro_f1", "miou", "iou_land", "iou_water"}
+    assert set(found["rows"][0]["figures"]) == {
+        *("accuracy", "macro_f1", "miou", "iou_land", "iou_water"),
+        "miou_mean_of_chips",
+    }
     with pytest.raises(SettingsError, match="expected --unit"):
         probe(asked.model_copy(update={"unit": None}))
     with pytest.raises(SettingsError, match="expected a side that tokens of 4 px divide, found 15"):

@@ -47,6 +47,34 @@ def class_figures(counts: np.ndarray, class_names: tuple[str, ...]) -> dict[str,
     }
 
 
+def overlaps(counts: np.ndarray, part: np.ndarray, *, classes: int, parts: int) -> np.ndarray:
+    """Sum of chips' own mIoU, and the number of chips that have one: float64 (part, 2).
+
+    Args:
+        counts: (chip, true class x guessed class), of `confusion` with a part for each chip.
+        part: int (chip,), which part of the data each chip is in.
+        classes: How many there are.
+        parts: How many there are.
+    """
+    own = class_figures(counts, tuple(map(str, range(classes))))["miou"]
+    terms = (np.nan_to_num(own), np.isfinite(own))
+    return np.stack([np.bincount(part, one, minlength=parts) for one in terms], 1).astype(np.float64)
+
+
+def pixel_figures(counts: np.ndarray, class_names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Figures of `class_figures`, and miou_mean_of_chips, as in published means over batches.
+
+    Each chip's mIoU is over the classes in it alone, so a rare class counts where it is, and what all chips
+    say of it is never added up: for comparison with figures made so, and with none of ours.
+
+    Args:
+        counts: (..., true class x guessed class and 2): sums of `confusion` and, after them, of `overlaps`.
+        class_names: Of the classes.
+    """
+    chips = {"miou_mean_of_chips": _ratio(counts[..., -2], counts[..., -1])}
+    return {**class_figures(counts[..., :-2], class_names), **chips}
+
+
 def squares(truth: np.ndarray, guess: np.ndarray, part: np.ndarray, *, parts: int) -> np.ndarray:
     """Number, squared errors, truth and squared truth (less its mean), summed: float64 (part, 4)."""
     truth = truth.astype(np.float64)

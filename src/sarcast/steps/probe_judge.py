@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from sarcast.probes.intervals import Measure
-from sarcast.probes.measures import class_figures, confusion, number_figures, squares
+from sarcast.probes.measures import class_figures, confusion, number_figures, overlaps, pixel_figures, squares
 from sarcast.steps.probe_chips import Role, token_goal
 
 
@@ -30,7 +30,10 @@ class Judge:
     @property
     def measure(self) -> Measure:
         """Sums of counts -> figures."""
-        return partial(class_figures, class_names=self.class_names) if self.class_names else number_figures
+        if not self.class_names:
+            return number_figures
+        figures = class_figures if self.token is None else pixel_figures
+        return partial(figures, class_names=self.class_names)
 
     def counts(self, guess: np.ndarray) -> np.ndarray:
         """Counts of each group, (group, count).
@@ -39,16 +42,20 @@ class Judge:
             guess: For each chip; where pixels have labels, for each pixel (chip, y, x), or for each token of
                 all chips in one row, which counts for all its pixels.
         """
-        truth, known, part = self.role.goal.labels, self.role.goal.known, self.role.groups
-        if truth.ndim == 3:
-            part = np.broadcast_to(part[:, None, None], truth.shape)
-            if guess.ndim == 1 and self.token is not None:
-                rows = truth.shape[1] // self.token
-                guess = guess.reshape(-1, rows, rows).repeat(self.token, 1).repeat(self.token, 2)
-        truth, guess, part = truth[known], guess[known], part[known]
+        truth, known, group = self.role.goal.labels, self.role.goal.known, self.role.groups
+        if guess.ndim < truth.ndim and self.token is not None:
+            rows = truth.shape[1] // self.token
+            guess = guess.reshape(-1, rows, rows).repeat(self.token, 1).repeat(self.token, 2)
+        chip = np.nonzero(known)[0]
+        truth, guess, part = truth[known], guess[known], group[chip]
         if not self.class_names:
             return squares(truth, guess, part, parts=self.parts)
-        return confusion(truth, guess, part, classes=len(self.class_names), parts=self.parts)
+        classes = len(self.class_names)
+        found = confusion(truth, guess, part, classes=classes, parts=self.parts)
+        if self.token is None:
+            return found
+        own = confusion(truth, guess, chip, classes=classes, parts=len(group))
+        return np.concatenate([found, overlaps(own, group, classes=classes, parts=self.parts)], 1)
 
     def ceiling(self, main: str) -> float | None:
         """The figure `main` of tokens that say what is true of most of their pixels, or of their mean."""
