@@ -18,11 +18,10 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.few_shot_plan import OBJECTIVES, QUICK, Plan, pretrained
-from benchmarks.few_shot_rows import Row, chosen, floors, judged, vectors
+from benchmarks.few_shot_rows import floors, found, of_encoder
 from benchmarks.few_shot_text import RANDOM, Told, accuracies, by_pooling, differences, heading, trained
 from benchmarks.mstar import DATASET, SIDE, Chips, read
 from benchmarks.pretrained import Trained
@@ -69,21 +68,21 @@ def encoders(
     Raises:
         ArtefactError: There is none of an objective, or one has been trained longer than another.
     """
-    found: dict[str, dict[int, Trained]] = {name: {} for name in names}
+    every: dict[str, dict[int, Trained]] = {name: {} for name in names}
     for plan in plans:
         for name in names:
             try:
                 one = pretrained(name, learn.pixels, plan, work, as_is=as_is)
             except ArtefactError:
-                if plan is plans[-1] and not found[name]:
+                if plan is plans[-1] and not every[name]:
                     raise
                 continue
-            found[name][plan.seed] = one
+            every[name][plan.seed] = one
             _save(name, one, plan, work)
-    steps = {(name, seed): len(x.history.losses) for name, some in found.items() for seed, x in some.items()}
+    steps = {(name, seed): len(x.history.losses) for name, some in every.items() for seed, x in some.items()}
     if len(set(steps.values())) > 1:
         raise ArtefactError(f"expected as many steps of every training, found {steps}, in {work}")
-    return found
+    return every
 
 
 def _save(name: str, one: Trained, plan: Plan, work: Path) -> None:
@@ -105,27 +104,18 @@ def compared(
     plan = plans[0]
     ways = {RANDOM: {one.seed: one.start.network()[0] for one in plans}}
     ways |= {OBJECTIVES[name]: {seed: x.vit for seed, x in some.items()} for name, some in every.items()}
-    groups: dict[str, list[Row]] = {row.name: [row] for row in floors(learn, judge, plan)}
-    pools: dict[str, list[Row]] = {}
+    each = {row.name: [found([row], learn, judge, plan)] for row in floors(learn, judge, plan)}
     for name, some in ways.items():
-        rows = [
-            chosen(name, vectors(vit, (learn, judge), work), learn.classes, plan) for vit in some.values()
-        ]
-        groups[name], pools[name] = [first for first, *_ in rows], rows[0]
-    told = Told(plans=plans, groups=groups, seeds={name: list(some) for name, some in ways.items()})
+        each[name] = [of_encoder(name, vit, learn, judge, plan, work) for vit in some.values()]
+    told = Told(plans=plans, found=each, seeds={name: list(some) for name, some in ways.items()})
     parts = [heading(plan, every, len(learn.classes), len(judge.classes)), *trained(every)]
-    for single in (False, True):
-        sizes = [int(role.single.sum()) if single else len(role.classes) for role in (learn, judge)]
-        found = {
-            name: np.stack([judged(row, learn, judge, plan, single=single) for row in some])
-            for name, some in groups.items()
-        }
-        title = "One serial of BMP2 and of T72" if single else "All serials"
-        parts += ["", f"## {title} ({sizes[0]} / {sizes[1]} chips)", "", *accuracies(found, told)]
-        parts += ["", *differences(found, told)]
-    few = replace(plan, shots=plan.choice[:1])
-    parts += ["", f"## By pooling, seed {plan.seed}, all serials, {few.shots[0]} a class", ""]
-    return "\n".join([*parts, *by_pooling(pools, learn, judge, few)])
+    for number, title in enumerate(("All serials", "One serial of BMP2 and of T72")):
+        sizes = [int(role.single.sum()) if number else len(role.classes) for role in (learn, judge)]
+        accuracy = told.accuracy(number)
+        parts += ["", f"## {title} ({sizes[0]} / {sizes[1]} chips)", "", *accuracies(accuracy, told)]
+        parts += ["", *differences(accuracy, told)]
+    parts += ["", f"## By pooling, seed {plan.seed}, all serials, {plan.choice[0]} a class", ""]
+    return "\n".join([*parts, *by_pooling(told)])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,19 +49,6 @@ def poolings(vit: ViT, pixels: torch.Tensor) -> dict[str, np.ndarray]:
         for name, vectors in ways.items():
             found.setdefault(name, []).append(vectors)
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
-
-
-def vectors(vit: ViT, roles: tuple[Chips, Chips], work: Path) -> list[dict[str, np.ndarray]]:
-    """`poolings` of both roles, kept under `work` by the encoder's weights."""
-    weights = hashlib.sha256(b"".join(x.numpy().tobytes() for x in vit.state_dict().values())).hexdigest()
-    found = []
-    for role, chips in zip(("learn", "judge"), roles, strict=True):
-        path = work / f"{weights[:16]}-{role}-{len(chips.classes)}.npz"
-        if not path.exists():
-            np.savez(path, **poolings(vit, chips.pixels))
-        with np.load(path) as held:
-            found.append(dict(held))
-    return found
 
 
 def logistic(strength: float) -> Classifier:
@@ -169,3 +157,49 @@ def judged(row: Row, learn: Chips, judge: Chips, plan: Plan, *, single: bool) ->
             guess = row.classify(row.learn[some], learn.classes[some], row.judge[other])
             found[i, draw] = 100 * np.mean(guess == judge.classes[other])
     return found
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """What a way to see chips was found to be worth."""
+
+    said: str
+    """What was chosen for it."""
+    accuracy: tuple[np.ndarray, np.ndarray]
+    """(shots, draw) on the test role, per cent: all serials, and one of BMP2 and of T72."""
+    pools: dict[str, np.ndarray]
+    """Pooling -> (draw,) with as many labels as it was chosen by, all serials; empty for floors."""
+
+
+def found(rows: list[Row], learn: Chips, judge: Chips, plan: Plan) -> Found:
+    """What the first of `rows` is worth, and each of them where they are poolings."""
+    few = replace(plan, shots=plan.choice[:1])
+    pools = {row.said.rpartition(", C ")[0]: judged(row, learn, judge, few, single=False)[0] for row in rows}
+    return Found(
+        said=rows[0].said,
+        accuracy=(
+            judged(rows[0], learn, judge, plan, single=False),
+            judged(rows[0], learn, judge, plan, single=True),
+        ),
+        pools=pools if len(rows) > 1 else {},
+    )
+
+
+def of_encoder(name: str, vit: ViT, learn: Chips, judge: Chips, plan: Plan, work: Path) -> Found:
+    """What a frozen encoder is worth, kept under `work` by its weights, the chips and the plan."""
+    key = hashlib.sha256(b"".join(x.numpy().tobytes() for x in vit.state_dict().values()))
+    key.update(repr((plan.shots, plan.draws, plan.choice, len(learn.classes), len(judge.classes))).encode())
+    path = work / f"{key.hexdigest()[:16]}.json"
+    if not path.exists():
+        roles = [poolings(vit, role.pixels) for role in (learn, judge)]
+        one = found(chosen(name, roles, learn.classes, plan), learn, judge, plan)
+        told = {
+            "said": one.said,
+            "accuracy": [x.tolist() for x in one.accuracy],
+            "pools": {pool: x.tolist() for pool, x in one.pools.items()},
+        }
+        path.write_text(json.dumps(told), encoding="utf-8")
+    held = json.loads(path.read_text(encoding="utf-8"))
+    every, single = (np.array(x) for x in held["accuracy"])
+    pools = {pool: np.array(x) for pool, x in held["pools"].items()}
+    return Found(said=held["said"], accuracy=(every, single), pools=pools)

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from benchmarks.few_shot_plan import OBJECTIVES, Plan
-from benchmarks.few_shot_rows import FLOORS, Row, judged
-from benchmarks.mstar import CUT, SIDE, Chips
+from benchmarks.few_shot_rows import FLOORS, Found
+from benchmarks.mstar import CUT, SIDE
 from benchmarks.pretrained import Trained
 from sarcast.nn.vit import SIZES
 
@@ -23,10 +23,16 @@ class Told:
     """What the rows of a table are."""
 
     plans: list[Plan]
-    groups: dict[str, list[Row]]
-    """Name of a row -> the row of each seed."""
+    found: dict[str, list[Found]]
+    """Name of a row -> what was found for each seed."""
     seeds: dict[str, list[int]]
     """Name of a row -> its seeds; floors have none."""
+
+    def accuracy(self, convention: int) -> dict[str, np.ndarray]:
+        """Name of a row -> (seed, shots, draw), per cent; 0 all serials, 1 one of BMP2 and T72."""
+        return {
+            name: np.stack([one.accuracy[convention] for one in some]) for name, some in self.found.items()
+        }
 
 
 def heading(plan: Plan, every: dict[str, dict[int, Trained]], learn: int, judge: int) -> str:
@@ -43,7 +49,8 @@ def heading(plan: Plan, every: dict[str, dict[int, Trained]], learn: int, judge:
         seed have the same weights at the start and the same images. Settings were fixed beforehand, but for
         DINO with Sinkhorn-Knopp and a faster teacher, added when centring was seen to stay at one answer for
         everything (held-out loss near that of no answer, ln {dino.prototypes} =
-        {math.log(dino.prototypes):.2f}); no label chose any. Predictors {local.predictor_depth} x {local.predictor_dim}, radii of gradients
+        {math.log(dino.prototypes):.2f}); no label chose any. Predictors {local.predictor_depth} x
+        {local.predictor_dim}, radii of gradients
         {radii} px. Local masked: {local.windows} windows of {local.window[0]} x {local.window[1]} tokens,
         {local.hidden:.0%} hidden. MAE: {mae.hidden:.0%} hidden. DINO: 2 + {dino.locals} crops,
         {dino.prototypes} prototypes. Frozen vectors are standardised over the train role; pooling and C are
@@ -82,7 +89,7 @@ def accuracies(found: dict[str, np.ndarray], told: Told) -> list[str]:
             f"{values[:, i].mean():.1f} +- {values[:, i].std(ddof=1):.1f}" for i in range(len(shots))
         )
         seeds = ", ".join(map(str, told.seeds.get(name, []))) or "–"
-        chosen = "; ".join(dict.fromkeys(row.said for row in told.groups[name]))
+        chosen = "; ".join(dict.fromkeys(one.said for one in told.found[name]))
         lines.append(f"| {name} | {cells} | {seeds} | {chosen} |")
     return lines
 
@@ -112,15 +119,12 @@ def _pairs(told: Told) -> list[tuple[str, str]]:
     return [*found, *((name, other) for other in (RANDOM, FLOORS[1]) for name in names)]
 
 
-def by_pooling(every: dict[str, list[Row]], learn: Chips, judge: Chips, plan: Plan) -> list[str]:
-    """Accuracy of every pooling, its C chosen as above."""
+def by_pooling(told: Told) -> list[str]:
+    """Accuracy of every pooling of the first seed, its C chosen as above."""
+    every = {name: some[0].pools for name, some in told.found.items() if name in told.seeds}
     lines = [f"| pooling | {' | '.join(every)} |", "|---" * (len(every) + 1) + "|"]
-    for pool in [row.said.rpartition(", C ")[0] for row in list(every.values())[-1]]:
-        cells = []
-        for rows in every.values():
-            row = next(row for row in rows if row.said.startswith(f"{pool}, C "))
-            values = judged(row, learn, judge, plan, single=False)
-            cells.append(f"{values.mean():.1f} +- {values.std(ddof=1):.1f} ({row.said.rpartition(', ')[2]})")
+    for pool in next(iter(every.values())):
+        cells = [f"{pools[pool].mean():.1f} +- {pools[pool].std(ddof=1):.1f}" for pools in every.values()]
         lines.append(f"| {pool} | {' | '.join(cells)} |")
     return lines
 

@@ -156,17 +156,16 @@ def test_interval_is_students(rng):
 def told():
     """Rows of two seeds of one objective, one of another, random weights of both, and floors."""
     seeds = {text.RANDOM: [0, 1], OBJECTIVES["gradients"]: [0, 1], OBJECTIVES["pixels"]: [1]}
-    nothing = np.zeros((1, 1))
-    row = rows.Row(name="", learn=nothing, judge=nothing, classify=rows.nearest, said="C 1")
-    groups = {name: [row] for name in rows.FLOORS} | {name: [row] * len(some) for name, some in seeds.items()}
-    return text.Told(plans=[QUICK, replace(QUICK, seed=1)], groups=groups, seeds=seeds)
+    one = rows.Found(said="C 1", accuracy=(np.zeros((1, 2)),) * 2, pools={"mean": np.arange(2.0)})
+    every = {name: [one] for name in rows.FLOORS} | {name: [one] * len(some) for name, some in seeds.items()}
+    return text.Told(plans=[QUICK, replace(QUICK, seed=1)], found=every, seeds=seeds)
 
 
 def test_differences_are_of_the_same_seed(told):
-    level = {name: 10.0 * i for i, name in enumerate(told.groups)}
+    level = {name: 10.0 * i for i, name in enumerate(told.found)}
     found = {
         name: np.stack([np.full((1, 2), level[name] + number) for number in told.seeds.get(name, [0])])
-        for name in told.groups
+        for name in told.found
     }
     lines = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.differences(found, told)}
     ours, other = OBJECTIVES["gradients"], OBJECTIVES["pixels"]
@@ -177,6 +176,7 @@ def test_differences_are_of_the_same_seed(told):
     assert len(lines) == 2 + 1 + 3 + 3
     table = text.accuracies(found, told)
     assert [line.split("|")[3].strip() for line in table[2:]] == ["–", "–", "–", "0, 1", "0, 1", "1"]
+    assert text.by_pooling(told)[2].split("|")[1:3] == [" mean ", " 0.5 +- 0.7 "]
 
 
 @pytest.mark.shared
@@ -191,12 +191,14 @@ def test_quick_on_real_chips(shared, tmp_path):
     for name in (*rows.FLOORS, text.RANDOM, *(OBJECTIVES[name] for name in some)):
         assert len([line for line in table.splitlines() if line.startswith(f"| {name} | ")]) >= 2
     start, images = QUICK.start.network()[0].state_dict(), mstar.shrunk(roles[1].pixels[:2], mstar.SIDE)
-    for name, some in few_shot.encoders(names, roles[0], plans, tmp_path, as_is=True).items():
-        vit = some[0].vit.eval()
-        assert list(some) == [0] and len(some[0].history.losses) == 2
+    for name, held in few_shot.encoders(names, roles[0], plans, tmp_path, as_is=True).items():
+        vit = held[0].vit.eval()
+        assert list(held) == [0] and len(held[0].history.losses) == 2
         assert not all(torch.equal(start[key], x) for key, x in vit.state_dict().items())
         assert torch.equal(load_encoder(tmp_path / "seed-0" / name).vit(images), vit(images))
-    assert rows.vectors(vit, roles, tmp_path)[1]["mean"].shape == (30, 96)
+    assert rows.poolings(vit, roles[1].pixels)["mean"].shape == (30, 96)
+    kept = sorted(tmp_path.glob("*.json"))
+    assert len(kept) == 3 and few_shot.compared(*roles, plans[:1], some, tmp_path) == table
     longer = replace(QUICK, training=QUICK.training.model_copy(update={"epochs": 2}))
     pretrained("pixels", roles[0].pixels, longer, tmp_path)
     with pytest.raises(ArtefactError, match="expected a checkpoint of this training"):
