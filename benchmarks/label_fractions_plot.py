@@ -25,46 +25,47 @@ def draw_curves(
 ) -> None:
     """Write the figure: a line for each way to see, mean over seeds; bars: 95 % over seeds.
 
+    Above the values, which differ by region and so by seed; below the encoders' less random init's.
+
     Args:
         path: PNG; the same curves give the same bytes.
         fractions: Of labels, 0 to 1.
         every: For each seed, way to see -> curves.
         encoders: Names of the pretrained ones.
     """
-    figure = Figure(figsize=(10.4, 4.4), dpi=130, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(10.4, 7.4), dpi=105, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    for axes, (name, title, better) in zip(figure.subplots(1, 2), PANELS, strict=True):
-        _panel(axes, name, np.array(fractions), every, encoders)
-        axes.set_title(title, fontsize=10.5, color=INK, loc="left")
-        axes.set_xlabel(f"share of the train tiles that is labelled, % ({better})", fontsize=9, color=SOFT)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    grid = figure.subplots(2, 2, sharex=True)
+    for (above, below), (name, title, better) in zip(grid.T, PANELS, strict=True):
+        rows = [*CONTROLS, RANDOM, *encoders]
+        found = {row: np.array([seed[row][name] for seed in every]) for row in rows}
+        _panel(above, np.array(fractions), found, encoders)
+        less = {row: values - found[RANDOM] for row, values in found.items() if row in encoders}
+        below.axhline(0, color=INK, linewidth=1.3, linestyle="--")
+        _panel(below, np.array(fractions), less, encoders)
+        above.set_title(f"{title} ({better})", fontsize=10.5, color=INK, loc="left")
+        below.set_title(f"less {RANDOM}, paired by seed", fontsize=10.5, color=INK, loc="left")
+        below.set_xlabel("share of the train tiles that is labelled, %", fontsize=9, color=SOFT)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     figure.savefig(path, metadata={"Software": None})
 
 
-def _panel(
-    axes: Axes,
-    name: str,
-    fractions: np.ndarray,
-    every: Sequence[dict[str, Curves]],
-    encoders: Sequence[str],
-) -> None:
+def _panel(axes: Axes, fractions: np.ndarray, found: dict[str, np.ndarray], encoders: Sequence[str]) -> None:
+    """A line for each row of `found`, values (seed, fraction), a little beside each other."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(SOFT)
     axes.tick_params(colors=SOFT, labelsize=9)
     axes.grid(color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
-    rows = [*CONTROLS, RANDOM, *encoders]
-    for number, row in enumerate(rows):
-        values = 100 * fractions * 1.035 ** (number - (len(rows) - 1) / 2)
-        mean, low, high = np.array([limits(one) for one in np.array([seed[row][name] for seed in every]).T]).T
+    for number, (row, values) in enumerate(found.items()):
+        mean, low, high = np.array([limits(one) for one in values.T]).T
         own = row in encoders
-        colour = COLOURS[encoders.index(row) % 4] if own else (INK if row == RANDOM else SOFT)
         axes.errorbar(
-            values,
+            100 * fractions * 1.035 ** (number - (len(found) - 1) / 2),
             mean,
             yerr=np.nan_to_num([mean - low, high - mean]),
-            color=colour,
+            color=COLOURS[encoders.index(row) % 4] if own else INK if row == RANDOM else SOFT,
             linewidth=1.8 if own else 1.3,
             linestyle="-" if own else {CONTROLS[0]: ":", CONTROLS[1]: "-."}.get(row, "--"),
             marker="o" if own else "s",
