@@ -8,6 +8,7 @@ import torch
 from jaxtyping import install_import_hook
 
 with install_import_hook(["sarcast.nn", "sarcast.objectives"], "beartype.beartype"):
+    from sarcast.errors import SettingsError
     from sarcast.nn.multi_crop import Looks, crops, places
     from sarcast.nn.prototypes import koleo, sinkhorn
     from sarcast.nn.vit import Size, ViT
@@ -212,3 +213,24 @@ def test_all_options_together_are_blind_to_invalid_pixels_and_reach_every_parame
     a.backward()
     trained = [p for p in model.parameters() if p.requires_grad]
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in trained)
+
+
+def test_a_ratio_gets_what_its_bands_get():
+    """Speckle of both, gain of neither: VV-VH stays VV less VH in every crop, whatever it was."""
+    images = 0.5 + 0.1 * torch.rand(4, 2, 32, 32, generator=seeded(2))
+    images = torch.cat([images[:, :1] - images[:, 1:], images], 1)
+    how = Looks(gain_db=3.0, looks=5, flips=True, span_db=40.0, channels=("VV-VH", "VV", "VH"))
+    ratio, vv, vh = crops(images, None, how, side=16, count=6, patch=4, rng=seeded()).pixels.unbind(2)
+    torch.testing.assert_close(ratio, vv - vh)
+    named = Looks(gain_db=3.0, looks=5, flips=True, span_db=40.0, channels=("VV", "VH"))
+    plain = Looks(gain_db=3.0, looks=5, flips=True, span_db=40.0)
+    a, b = (
+        crops(images[:, 1:], None, one, side=16, count=2, patch=4, rng=seeded()) for one in (named, plain)
+    )
+    assert torch.equal(a.pixels, b.pixels)
+    settings = Dino(**SMALL, channels=("VV-VH", "VV", "VH"), gain_db=2.0, looks=4)
+    three, two = (ViT(Size(dim=24, depth=2, heads=2), patch=PATCH, channels=c, rng=seeded()) for c in (3, 2))
+    large, _ = settings.module(three, rng=seeded(1)).views(images, rng=seeded(1))
+    torch.testing.assert_close(large.pixels[:, :, 0], large.pixels[:, :, 1] - large.pixels[:, :, 2])
+    with pytest.raises(SettingsError, match="expected names of 2 channels, found VV-VH, VV, VH"):
+        settings.module(two, rng=seeded(1))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from scipy.special import polygamma
 
 from sarcast.errors import DataError, SettingsError, ShapeError, StackError
 from sarcast.nn.card import Card, scaled_db
@@ -87,6 +88,25 @@ def test_a_gain_moves_bands_not_ratios_and_speckle_is_that_of_both(rng):
     ratio, vh, vv = (zero + found * (one - zero)).unbind(1)
     torch.testing.assert_close(ratio, vv - vh, atol=1e-3, rtol=1e-3)
     assert float(vv.std()) == pytest.approx(10 / math.log(10) / 3, rel=0.1)
+
+
+@pytest.mark.parametrize("looks", [1, 4.4])
+def test_speckle_of_a_ratio_has_the_variances_of_both_bands(rng, looks):
+    """ln of power of L looks has variance trigamma(L); each band has its own draw, and both have one gain."""
+    power = np.ones((8, 2, 96, 96), np.float32)
+    chips = Chips(power=power, valid=power > 0, bands=("VV", "VH"))
+    card = THREE.model_copy(update={"clipped": False})
+    found = batch(chips, card, Augment(looks=looks, gain_db=2), size=8, crop=96, rng=rng)[0]
+    zero, one = (torch.tensor(limits)[:, None, None] for limits in (THREE.zero_db, THREE.one_db))
+    ratio, vh, vv = (zero + found * (one - zero)).double().unbind(1)
+    theory = (10 / math.log(10)) ** 2 * float(polygamma(1, looks))
+    for band in (vv, vh):
+        assert float(band.var((1, 2)).mean()) == pytest.approx(theory, rel=0.05)
+    assert float(ratio.var((1, 2)).mean()) == pytest.approx(2 * theory, rel=0.05)
+    assert float(ratio.var()) == pytest.approx(2 * theory, rel=0.05), "no gain"
+    alike = np.corrcoef(vv.flatten().numpy(), vh.flatten().numpy())[0, 1]
+    gains = np.corrcoef(vv.mean((1, 2)).numpy(), vh.mean((1, 2)).numpy())[0, 1]
+    assert abs(alike) < 0.3 and gains > 0.95
 
 
 @pytest.mark.parametrize("together", [None, 2])

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sarcast.nn.fill import fill
+from sarcast.sar.channels import bands_of, parts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +37,8 @@ class Looks:
     """Half of the crops are turned upside down."""
     span_db: float
     """dB between pixel values 0 and 1."""
+    channels: tuple[str, ...] = ()
+    """Names of the channels, of which a ratio (VV-VH) gets what its bands get; none: all are bands."""
 
 
 def crops(
@@ -112,10 +115,15 @@ def cut(images: Tensor, tops: Tensor, lefts: Tensor, side: int, turned: Tensor) 
 
 
 def _change(pixels: Tensor, how: Looks, side: int, rng: torch.Generator) -> Tensor:
-    """What a new look adds, in pixel values: gain (b, 1, 1, 1), and speckle of every pixel and channel."""
+    """What a new look adds to each channel, in pixel values: gain of the image, speckle of pixel and band."""
     b, c = pixels.shape[:2]
+    channels = how.channels or tuple(str(number) for number in range(c))
+    bands = bands_of(channels)
     db = how.gain_db * (2 * torch.rand(b, 1, 1, 1, generator=rng) - 1)
+    db = db.expand(-1, len(bands), -1, -1)
     if how.looks is not None:
-        power = torch.empty(how.looks, b, c, side, side).exponential_(generator=rng).mean(0)
+        power = torch.empty(how.looks, b, len(bands), side, side).exponential_(generator=rng).mean(0)
         db = db + 10 * power.clamp_min(1e-6).log10()
-    return (db / how.span_db).to(pixels.device)
+    at = [[bands.index(band) for band in parts(channel)] for channel in channels]
+    each = [db[:, one[0]] - db[:, one[1]] if len(one) == 2 else db[:, one[0]] for one in at]
+    return (torch.stack(each, 1) / how.span_db).to(pixels.device)

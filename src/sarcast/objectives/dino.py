@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
+from sarcast.errors import SettingsError
 from sarcast.nn.attention import initialise
 from sarcast.nn.ema import decay_at, follow, follower
 from sarcast.nn.fill import each_channel, fill
@@ -49,6 +50,9 @@ class Dino(Settings):
     """Half of the crops are turned upside down."""
     span_db: float = Field(40.0, gt=0)
     """dB between pixel values 0 and 1."""
+    channels: tuple[str, ...] = ()
+    """Names of the channels, as a card has them: a ratio (VV-VH) gets speckle of both its bands, and no gain.
+    Not given, all are bands."""
     head_dim: int = Field(256, ge=1)
     """Width of the head's hidden layers."""
     bottleneck: int = Field(64, ge=2)
@@ -80,7 +84,15 @@ class Dino(Settings):
         return self
 
     def module(self, encoder: ViT, *, rng: torch.Generator) -> SelfDistillation:
-        """`encoder` (shared, not copied) with a head drawn from `rng`, and copies of both as teacher."""
+        """`encoder` (shared, not copied) with a head drawn from `rng`, and copies of both as teacher.
+
+        Raises:
+            SettingsError: `channels` are others than the encoder sees.
+        """
+        if self.channels and len(self.channels) != encoder.channels:
+            raise SettingsError(
+                f"expected names of {encoder.channels} channels, found {', '.join(self.channels)}"
+            )
         return SelfDistillation(encoder, self, rng=rng)
 
 
@@ -152,7 +164,7 @@ class SelfDistillation(nn.Module):
         s, side = self.settings, self.encoder.patch
         least = min(grid_of(pixels, side))
         large, small = (max(1, round(share * least)) * side for share in (s.global_side, s.local_side))
-        how = Looks(gain_db=s.gain_db, looks=s.looks, flips=s.flips, span_db=s.span_db)
+        how = Looks(gain_db=s.gain_db, looks=s.looks, flips=s.flips, span_db=s.span_db, channels=s.channels)
         first = crops(pixels, valid, how, side=large, count=2, patch=side, rng=rng)
         if not s.locals:
             return first, None

@@ -18,7 +18,7 @@ _SMALLEST = 1e-12
 
 def bands_of(channels: Sequence[str]) -> tuple[str, ...]:
     """Bands that channels are made of, each once, in order of need."""
-    return tuple(dict.fromkeys(band for channel in channels for band in _parts(channel)))
+    return tuple(dict.fromkeys(band for channel in channels for band in parts(channel)))
 
 
 def in_channels(
@@ -38,7 +38,7 @@ def in_channels(
     shape = (*power.shape[:-3], len(channels), *power.shape[-2:])
     value, ok = np.zeros(shape, np.float32), np.zeros(shape, bool)
     for number, channel in enumerate(channels):
-        at = [bands.index(band) for band in _parts(channel)]
+        at = [bands.index(band) for band in parts(channel)]
         one, seen = power[..., at[0], :, :], valid[..., at, :, :].all(-3)
         if len(at) == 2:
             one = one / np.maximum(power[..., at[1], :, :], _SMALLEST)
@@ -46,7 +46,7 @@ def in_channels(
     return value, ok
 
 
-def _parts(channel: str) -> list[str]:
-    """One band, or two of a ratio."""
+def parts(channel: str) -> list[str]:
+    """The band that a channel is, or the two of a ratio."""
     kind, space, season = channel.partition(" ")
     return [f"{band}{space}{season}" for band in kind.split("-")]
