@@ -143,6 +143,8 @@ def test_a_tiny_seasonal_recipe_trains_on_what_it_simulates(name, tmp_path):
     told["training"] = {**told["training"], "epochs": 1, "steps": 2, "batch": 4}
     found = load_encoder(pretrain(build(Pretrain, told, where="the test")))
     assert found.vit.channels == 12 and found.window == 8
+    if name.startswith("dino"):
+        assert found.about["options"]["channels"] == list(found.card.channels), "ratios are known as such"
 
 
 def test_the_tiny_sar_jepa_trains_on_chips(tmp_path, rng):

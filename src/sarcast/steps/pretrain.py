@@ -23,6 +23,7 @@ from sarcast.nn.vit import SIZES, ViT
 from sarcast.objectives import OBJECTIVES
 from sarcast.runtime.artefact import locked, recover, up_to_date, writing
 from sarcast.runtime.settings import Settings, as_json, build
+from sarcast.sar.seasons import CHANNELS
 from sarcast.sar.simulate import SimulateScene
 from sarcast.sar.simulate.seasonal import SimulateSeasons
 from sarcast.steps.epoch_lines import teller
@@ -73,7 +74,8 @@ class Pretrain(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, e.g. --options.radii '[2, 4]'; a predictor that has blocks has half the
     encoder's width and a third of its depth, windows are no larger than the crop, and span_db of named
-    channels is that of the card (about 5 dB where it is measured), where they do not say otherwise."""
+    channels is that of the card (about 5 dB where it is measured), dino knows their names, where they do
+    not say otherwise."""
     size: Literal["micro", "tiny", "small", "base", "large"] = "tiny"
     """Width and depth of the encoder."""
     token: int = Field(8, ge=2)
@@ -188,10 +190,12 @@ def _defaults(settings: Pretrain, start: Pretrained | None, sources: Sources) ->
     if "window" in own:
         found["window"] = tuple(min(side, settings.crop or side) for side in own["window"])
     card = start.card if start else settings.card
-    if "span_db" in own and card.channels:
-        found["span_db"] = float(np.mean(np.subtract(card.one_db, card.zero_db)))
-    elif "span_db" in own and (sources.seasonal or settings.images.channels):
-        found["span_db"] = Z_SPAN_DB
+    channels = card.channels or (CHANNELS if sources.seasonal else settings.images.channels)
+    if "span_db" in own and channels:
+        known = float(np.mean(np.subtract(card.one_db, card.zero_db))) if card.channels else Z_SPAN_DB
+        found["span_db"] = known
+    if "channels" in own:
+        found["channels"] = channels
     return found
 
 
