@@ -13,7 +13,7 @@ import numpy as np
 from sarcast.errors import DataError, ProductError, SettingsError
 from sarcast.probes.goals import Goal
 from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics, unit_chips
-from sarcast.readers.chip_files import SUFFIXES, ChipFile
+from sarcast.readers.chip_files import ChipFile
 from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs
 from sarcast.readers.labelled_chips import Kind, LabelledChips, split_groups
 from sarcast.sar.world_cover import WORLD_COVER
@@ -30,7 +30,6 @@ CONTROLS = ("pixels", UNIT_CHIPS, "statistics")
 RANDOM = ", random weights"
 """End of the name of an encoder's control."""
 _SPLIT = 1
-_PICTURES = tuple(suffix for suffix in SUFFIXES if not suffix.startswith(".tif"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
