@@ -6,7 +6,7 @@ What `matched_filter` scores with, and what `matched_network` starts from.
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,14 +14,14 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from sarcast.detectors.base import history
+from sarcast.detectors.base import history, scores_of
 from sarcast.detectors.clusters import Clusters, clusters
 from sarcast.detectors.cross_fit import date_folds, fold_of, kept_dates
 from sarcast.detectors.directions import along, directions
 from sarcast.detectors.fields import averaged, roughness, size
 from sarcast.detectors.surprise import Surprise
 from sarcast.runtime.settings import Settings
-from sarcast.values import Features, PatchGrid, Split
+from sarcast.values import Features, PatchGrid, Scores, Split
 
 
 class Averaging(Settings, ABC):
@@ -140,6 +140,35 @@ class Deviations:
         normal = self.normal(features.times.scene_id[t])
         seen = features.valid[t].ravel() & normal.known
         return normal.standardised(features.values[t].reshape(len(seen), -1), seen, self.settings), seen
+
+    def scored(
+        self,
+        features: Features,
+        times: Sequence[int] | None,
+        *,
+        detector: str,
+        more: Callable[[str, np.ndarray, np.ndarray], np.ndarray] | None = None,
+    ) -> Scores:
+        """Scores of all times, or of those with the given indices; history by the model that left it out.
+
+        Args:
+            features: As they were given to `learn`, not reduced.
+            times: Indices; None is all.
+            detector: Name for the record.
+            more: (scene id, deviations (row, col, dim), bool (row, col) seen) -> what is added, (row, col).
+        """
+        features = along(features, self.directions)
+        index = list(range(len(features.times))) if times is None else list(times)
+        values = np.zeros((len(index), *features.grid.shape), np.float32)
+        valid = np.zeros(values.shape, bool)
+        for k, t in enumerate(index):
+            z, seen = self.of(features, t)
+            valid[k] = seen.reshape(features.grid.shape)
+            values[k] = self.surprise(z, seen, features.grid)
+            if more is not None:
+                added = more(features.times.scene_id[t], z.reshape(*valid[k].shape, -1), valid[k])
+                values[k] = np.where(valid[k], values[k] + added, 0)
+        return scores_of(features, index, values, valid, detector=detector)
 
     def surprise(self, z: np.ndarray, seen: np.ndarray, grid: PatchGrid) -> np.ndarray:
         """(row, col): the largest surprise over all fields; 0 where not seen."""

@@ -17,8 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from sarcast.detectors.base import scores_of
-from sarcast.detectors.directions import along
 from sarcast.detectors.matched import Averaging, Deviations
 from sarcast.runtime.model import load_model, save_model
 from sarcast.values import Features, Scores, Split
@@ -46,15 +44,7 @@ class MatchedFilterScorer:
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by the model that left it out."""
-        features = along(features, self.directions)
-        index = list(range(len(features.times))) if times is None else list(times)
-        values = np.zeros((len(index), *features.grid.shape), np.float32)
-        valid = np.zeros(values.shape, bool)
-        for k, t in enumerate(index):
-            z, seen = self.deviations.of(features, t)
-            values[k] = self.deviations.surprise(z, seen, features.grid)
-            valid[k] = seen.reshape(features.grid.shape)
-        return scores_of(features, index, values, valid, detector="matched_filter")
+        return self.deviations.scored(features, times, detector="matched_filter")
 
     def save(self, folder: Path) -> None:
         """Write config.json and model.safetensors."""

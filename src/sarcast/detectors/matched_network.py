@@ -16,7 +16,6 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from sarcast.detectors.base import scores_of
 from sarcast.detectors.cross_fit import fold_of
 from sarcast.detectors.directions import along
 from sarcast.detectors.matched import Averaging, Deviations
@@ -83,17 +82,11 @@ class MatchedNetworkScorer:
 
     def score(self, features: Features, times: Sequence[int] | None = None) -> Scores:
         """Scores of all times, or of those with the given indices; history by what was not taught on it."""
-        features = along(features, self.directions)
-        index = list(range(len(features.times))) if times is None else list(times)
-        values = np.zeros((len(index), *features.grid.shape), np.float32)
-        valid = np.zeros(values.shape, bool)
-        for k, t in enumerate(index):
-            z, seen = self.deviations.of(features, t)
-            valid[k] = seen.reshape(features.grid.shape)
-            surprise = self.deviations.surprise(z, seen, features.grid)
-            logits = self._logits(features.times.scene_id[t], z.reshape(*valid[k].shape, -1), valid[k])
-            values[k] = np.where(valid[k], surprise + self.usual.of(logits), 0)
-        return scores_of(features, index, values, valid, detector="matched_network")
+
+        def more(scene_id: str, z: np.ndarray, seen: np.ndarray) -> np.ndarray:
+            return self.usual.of(self._logits(scene_id, z, seen))
+
+        return self.deviations.scored(features, times, detector="matched_network", more=more)
 
     def measured(self, past: _History) -> MatchedNetworkScorer:
         """The same scorer, knowing what its networks say of the history they were not taught on."""
