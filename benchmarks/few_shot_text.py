@@ -52,8 +52,8 @@ def heading(plan: Plan, every: dict[str, dict[int, Trained]], learn: int, judge:
         Local masked: {local.windows} windows of {local.window[0]} x {local.window[1]} tokens,
         {local.hidden:.0%} hidden. MAE: {mae.hidden:.0%} hidden. DINO: 2 + {dino.locals} crops,
         {dino.prototypes} prototypes (no answer at all loses ln {dino.prototypes} =
-        {math.log(dino.prototypes):.2f}). Frozen vectors are standardised over the train role; pooling and C are
-        chosen for every row on the train role alone ({plan.choice[0]} labelled chips a class,
+        {math.log(dino.prototypes):.2f}). Frozen vectors are standardised over the train role; pooling and C
+        are chosen for every row on the train role alone ({plan.choice[0]} labelled chips a class,
         {plan.choice[1]} draws, the rest judged). All are judged on the test role ({judge} chips),
         {plan.draws} draws of labelled chips, the same for every row. Intervals are over those draws, each
         encoder by itself: another pretraining seed is another encoder."""
