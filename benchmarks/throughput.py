@@ -5,9 +5,9 @@
 
 A step is loss, gradients, optimiser (AdamW) and what follows the encoder, with settings as `sarcast pretrain`
 chooses them for the size. The plain step lets the encoder see all tokens once, forward and backward, with the
-same optimiser: its time is 1, and an objective's time over it is the claim; seconds are this machine's. Ways
-are interleaved, ratios are of one round each. One CPU thread has CPU seconds, more have wall seconds, as CUDA
-has when the device is done. Pixels are dB of gamma speckle on a textured ground.
+same optimiser: its time is 1, and an objective's time over it is the claim; seconds are this machine's. Every
+round has one step of both, and a ratio of its own. One CPU thread has CPU seconds, more have wall seconds, as
+CUDA has when the device is done. Pixels are dB of gamma speckle on a textured ground.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def main() -> None:
         "",
         f"`python -m benchmarks throughput`: torch {torch.__version__.partition('+')[0]}, "
         f"{torch.backends.cpu.get_cpu_capability()}, {told.threads} thread(s). Medians of {told.repeats} "
-        "interleaved rounds [least, most]; x: time of a step over that of a plain forward and backward pass "
-        "of the same encoder on all tokens, with the same optimiser. Tokens are the images' patches, seen or "
-        "hidden. Settings as `sarcast pretrain` chooses them.",
+        "rounds [least, most]; x: time of a step over that of a plain forward and backward pass "
+        "of the same encoder on all tokens, with the same optimiser, in the same round. Tokens are the images' "
+        "patches, seen or hidden. Settings as `sarcast pretrain` chooses them.",
     ]
     for device in told.devices:
         for size in told.sizes:
@@ -111,35 +111,53 @@ def main() -> None:
 
 
 def measure(load: Load, *, repeats: int, threads: int = 1, ways: tuple[Way, ...] = WAYS) -> list[Row]:
-    """Every way, one after the other in every round; the first round warms up."""
-    clock = time.process_time if load.device == "cpu" and threads == 1 else time.perf_counter
-    steps = [step_of(way, load) for way in ways]
-    seconds: list[list[float]] = [[] for _ in ways]
-    peak: list[float | None] = [None] * len(ways)
-    for number in range(repeats + 1):
-        for i, step in enumerate(steps):
-            _settle(load.device)
-            if load.device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
+    """Every way in rounds of its own, each of which has a plain pass too; the first round warms up.
+
+    Two networks are in memory at a time: with those of all ways, base would take 16 GB.
+    """
+    rows: list[Row] = []
+    for way in ways:
+        peak = _peak_mb(way, load)
+        both = (Way(name=PLAIN, channels=way.channels), way)[way.objective is None :]
+        seconds = _rounds([step_of(one, load) for one in both], load.device, repeats, threads)
+        rows.append(
+            Row(
+                way=way,
+                seconds=[spent[-1] for spent in seconds],
+                ratios=[spent[-1] / spent[0] for spent in seconds],
+                peak_mb=peak,
+            )
+        )
+    return rows
+
+
+def _rounds(steps: list[Step], device: str, repeats: int, threads: int) -> list[list[float]]:
+    """Seconds of each step in every round but the first."""
+    clock = time.process_time if device == "cpu" and threads == 1 else time.perf_counter
+    found: list[list[float]] = []
+    for _ in range(repeats + 1):
+        found.append([])
+        for step in steps:
+            _settle(device)
             start = clock()
             loss = step()
-            _settle(load.device)
-            if number:
-                seconds[i].append(clock() - start)
+            _settle(device)
+            found[-1].append(clock() - start)
             if not bool(loss.isfinite()):
-                raise ArithmeticError(f"expected a finite loss, found {float(loss)}, in {ways[i].name}")
-            if load.device == "cuda":
-                peak[i] = torch.cuda.max_memory_allocated() / 2**20
-    plain = {way.channels: spent for way, spent in zip(ways, seconds, strict=True) if way.objective is None}
-    return [
-        Row(
-            way=way,
-            seconds=spent,
-            ratios=[a / b for a, b in zip(spent, plain[way.channels], strict=True)],
-            peak_mb=top,
-        )
-        for way, spent, top in zip(ways, seconds, peak, strict=True)
-    ]
+                raise ArithmeticError(f"expected a finite loss, found {float(loss)}")
+    return found[1:]
+
+
+def _peak_mb(way: Way, load: Load) -> float | None:
+    """Largest memory of the device in two steps of a way alone; None on a CPU."""
+    if load.device != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    before, step = torch.cuda.memory_allocated(), step_of(way, load)
+    step()
+    step()
+    _settle(load.device)
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def step_of(way: Way, load: Load) -> Step:
