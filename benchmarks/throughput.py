@@ -97,9 +97,9 @@ def main() -> None:
         "",
         f"`python -m benchmarks throughput`: torch {torch.__version__.partition('+')[0]}, "
         f"{torch.backends.cpu.get_cpu_capability()}, {told.threads} thread(s). Medians of {told.repeats} "
-        "rounds [least, most]; x: time of a step over that of a plain forward and backward pass "
-        "of the same encoder on all tokens, with the same optimiser, in the same round. Tokens are the images' "
-        "patches, seen or hidden. Settings as `sarcast pretrain` chooses them.",
+        "rounds [least, most]; x: time of a step over that of a plain forward and backward pass of the same "
+        "encoder on all tokens, with the same optimiser, in the same round. Tokens are the images' patches, "
+        "seen or hidden. Settings as `sarcast pretrain` chooses them.",
     ]
     for device in told.devices:
         for size in told.sizes:
