@@ -64,7 +64,12 @@ def objectives() -> dict[str, Any]:
     return {
         "MAE": Mae(predictor_dim=96, predictor_depth=2, predictor_heads=3),
         "DINO": Dino(
-            locals=2, prototypes=256, balance="sinkhorn", decay=(0.99, 1.0), span_db=SPAN_DB, gain_db=1.0
+            locals=2,
+            prototypes=256,
+            balance="sinkhorn",
+            decay=(0.99, 1.0),
+            span_db=SPAN_DB,
+            channels=CHANNELS,
         ),
         "SAR-JEPA": LocalMaskedGradient(windows=1, radii=(2, 4, 8), span_db=SPAN_DB, **small),
         "gradient-JEPA": GradientJepa(

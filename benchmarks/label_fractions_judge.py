@@ -17,7 +17,6 @@ from sarcast.probes.measures import class_figures, confusion, number_figures, sq
 from sarcast.probes.ridge import ridge
 from sarcast.probes.scaling import standardised
 
-LEADING = 3
 _LABELS, _FIT, _TOKENS = range(3)
 Curves = dict[str, list[float]]
 """Figure, such as vegetation_rmse -> its mean over draws of labels at every fraction."""
@@ -46,24 +45,8 @@ class Judging:
 
 
 def curves(seen: Seen, where: Region, how: Judging) -> Curves:
-    """Figures of one way to see at every fraction, and of its leading components."""
-    return {**number_curves(seen, where, how), **cover_curves(seen, where, how), **leading(seen, where)}
-
-
-def leading(seen: Seen, where: Region) -> Curves:
-    """What a tile's vectors vary in most, over the train role: all that a handful of labels can make use of.
-
-    leading_share is the first component's share of the variance; NAME_leading_r2 the share of the variance of
-    a number that the first `LEADING` components explain, with all labels.
-    """
-    learn, _ = standardised(*(one.astype(np.float64) for one in seen.tiles))
-    along, size, _ = np.linalg.svd(learn - learn.mean(0), full_matrices=False)
-    found = {"leading_share": [float(size[0] ** 2 / np.sum(size**2))]}
-    for name, truth in where.train.numbers.items():
-        centred = truth - truth.mean()
-        told = np.sum((along[:, :LEADING].T @ centred) ** 2) / np.sum(centred**2)
-        found[f"{name}_leading_r2"] = [float(told)]
-    return found
+    """Figures of one way to see at every fraction."""
+    return {**number_curves(seen, where, how), **cover_curves(seen, where, how)}
 
 
 def number_curves(seen: Seen, where: Region, how: Judging) -> Curves:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from benchmarks.label_fractions_found import Found
-from benchmarks.label_fractions_judge import LEADING, Curves
+from benchmarks.label_fractions_judge import Curves
 from sarcast.nn.vit import SIZES
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ def as_text(plan: Plan, every: Sequence[Found]) -> str:
     parts += ["", "## Why statistics are hard to beat", ""]
     for figure in MAIN:
         parts += [*_values(figure, [CONTROLS[1], *more], fractions, [one.home for one in every]), ""]
-    parts += ["## What a handful of labels can tell", "", *_leading(rows, [one.home for one in every]), ""]
     parts += ["## Pretrained in one climate, judged in another", "", *_elsewhere(plan, every)]
     return "\n".join(parts)
 
@@ -130,22 +129,6 @@ def _values(
     lines = [f"| {title.partition(',')[2].strip() or title} | {head} |", "|---" * (len(fractions) + 1) + "|"]
     for row in rows:
         cells = [_cell([seed[row][figure][i] for seed in every], form) for i in range(len(fractions))]
-        lines.append(f"| {row} | {' | '.join(cells)} |")
-    return lines
-
-
-def _leading(rows: Sequence[str], every: Sequence[dict[str, Curves]]) -> list[str]:
-    """What vectors of tiles vary in most, and what that tells."""
-    words = f"""With a label for every tenth dim or fewer ridge regression sees little but what vectors vary
-        most in. Share of the variance of a tile's vectors on their first component, and of the variance of
-        vegetation and built share that the first {LEADING} components explain, over all train tiles."""
-    lines = [textwrap.fill(" ".join(words.split()), 110), ""]
-    lines += ["| a tile's vectors | first component | vegetation, R2 | built share, R2 |", "|---" * 4 + "|"]
-    for row in rows:
-        cells = [
-            _cell([seed[row][figure][0] for seed in every], "{:.2f}")
-            for figure in ("leading_share", "vegetation_leading_r2", "built_leading_r2")
-        ]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     return lines
 

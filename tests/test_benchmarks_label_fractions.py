@@ -9,7 +9,7 @@ import pytest
 from benchmarks import label_fractions
 from benchmarks.label_fractions_data import Seen, by_statistics, region, together, without_texture
 from benchmarks.label_fractions_found import Found
-from benchmarks.label_fractions_judge import Judging, cover_figures, curves, leading, number_curves
+from benchmarks.label_fractions_judge import Judging, cover_figures, curves, number_curves
 from benchmarks.label_fractions_text import FIGURES, as_text, limits
 from scipy.stats import ttest_1samp
 
@@ -89,23 +89,6 @@ def test_without_texture_level_and_spread_are_left(place):
     assert together(every, found).tiles[0].shape[-1] == 60 + 24
 
 
-def test_leading_components_tell_what_varies_most(place):
-    """Nine of ten dims are vegetation: the first component is, too, and tells of built what that does."""
-    rng = np.random.default_rng(0)
-
-    def loud(role):
-        one = role.numbers["vegetation"][:, None]
-        return np.concatenate([one + rng.normal(0, 0.1, (len(one), 9)), rng.normal(0, 1, (len(one), 1))], 1)
-
-    found = leading(seen_as(place, loud, one_hot), place)
-    assert found["leading_share"][0] == pytest.approx(0.9, abs=0.03)
-    assert found["vegetation_leading_r2"][0] > 0.99
-    truth = place.train.numbers["built"]
-    learn = loud(place.train)
-    plain = np.corrcoef(learn[:, 0], truth)[0, 1] ** 2
-    assert found["built_leading_r2"][0] < plain + 0.2
-
-
 def test_intervals_are_students(rng):
     values = rng.normal(3, 1, 5)
     low, high = ttest_1samp(values, 0).confidence_interval(0.95)
@@ -119,8 +102,7 @@ def test_differences_are_paired_by_seed(monkeypatch):
     rows = {"pixels": 0, "statistics": 0, "random init": 0, "MAE": -1}
 
     def found(seed, level):
-        every = (*FIGURES, "leading_share", "vegetation_leading_r2", "built_leading_r2")
-        home = {row: {f: [10 + level + d] * 2 for f in every} for row, d in rows.items()}
+        home = {row: {f: [10 + level + d] * 2 for f in FIGURES} for row, d in rows.items()}
         return Found(seed=seed, home=home, tiles={"train": 9, "test": 3})
 
     monkeypatch.setattr("benchmarks.label_fractions_text._spent", lambda *_: [])
