@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 6
 SIDE_INCHES = 2.3
-_BESIDE, _ABOVE, _EDGE, _HEAD, _FOOT = 0.62, 0.24, 0.12, 0.34, 0.3
+_BESIDE, _ABOVE, _EDGE, _HEAD, _FOOT = 0.78, 0.24, 0.12, 0.34, 0.3
 """Inches: for a panel's scale, its title, the margin, the figure's title and its note."""
 GROUPS = 12
 """Names told apart by colour; further ones are grey."""
