@@ -12,12 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu, pad
 
-from sarcast.nn.tokens import Correction, Tokens, context_mean, drawn_from, with_target
+from sarcast.nn.tokens import Correction, StepByStep, Tokens, drawn_from
 
 _KERNEL = 3
 
 
-class Convolutional(nn.Module):
+class Convolutional(StepByStep):
     """Context and what is known of the target -> the context mean plus a correction to it."""
 
     def __init__(
@@ -29,18 +29,6 @@ class Convolutional(nn.Module):
             self.tokens = Tokens(dim, width=width, encoding=encoding, geometry=geometry)
             self.layers = nn.ModuleList(CausalLayer(width, dilation=2**i) for i in range(layers))
             self.correction = Correction(width, dim)
-
-    def forward(
-        self,
-        values: Float[Tensor, "b k dim"],
-        valid: Bool[Tensor, "b k"],
-        frame: Float[Tensor, "b k1 dim"],
-        days: Float[Tensor, "b k"],
-        geometry: Float[Tensor, "b k1 g"],
-    ) -> Float[Tensor, "b dim"]:
-        """Forecast; the arguments are those of `Forecaster.forward`."""
-        states = self.states(self.tokens(values, frame, days, geometry), with_target(valid))
-        return context_mean(values, valid) + self.correction(states[:, -1])
 
     def states(
         self, tokens: Float[Tensor, "b t width"], valid: Bool[Tensor, "b t"]

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sarcast.nn.tokens import Correction, Tokens, context_mean, drawn_from, with_target
+from sarcast.nn.tokens import Correction, StepByStep, Tokens, drawn_from
 
 
-class Recurrent(nn.Module):
+class Recurrent(StepByStep):
     """Context and what is known of the target -> the context mean plus a correction to it."""
 
     def __init__(
@@ -36,18 +36,6 @@ class Recurrent(nn.Module):
             self.tokens = Tokens(dim, width=width, encoding=encoding, geometry=geometry)
             self.cells = nn.ModuleList(kind(width, width) for _ in range(layers))
             self.correction = Correction(width, dim)
-
-    def forward(
-        self,
-        values: Float[Tensor, "b k dim"],
-        valid: Bool[Tensor, "b k"],
-        frame: Float[Tensor, "b k1 dim"],
-        days: Float[Tensor, "b k"],
-        geometry: Float[Tensor, "b k1 g"],
-    ) -> Float[Tensor, "b dim"]:
-        """Forecast; the arguments are those of `Forecaster.forward`."""
-        states = self.states(self.tokens(values, frame, days, geometry), with_target(valid))
-        return context_mean(values, valid) + self.correction(states[:, -1])
 
     def states(
         self, tokens: Float[Tensor, "b t width"], valid: Bool[Tensor, "b t"]

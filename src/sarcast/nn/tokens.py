@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -60,6 +61,31 @@ class Correction(nn.Module):
     def forward(self, state: Float[Tensor, "b width"]) -> Float[Tensor, "b dim"]:
         """What is added to a simple forecast."""
         return self.linear(self.norm(state))
+
+
+class StepByStep(nn.Module, ABC):
+    """A forecaster that goes through its tokens: the context mean plus a correction from the last state."""
+
+    tokens: Tokens
+    correction: Correction
+
+    def forward(
+        self,
+        values: Float[Tensor, "b k dim"],
+        valid: Bool[Tensor, "b k"],
+        frame: Float[Tensor, "b k1 dim"],
+        days: Float[Tensor, "b k"],
+        geometry: Float[Tensor, "b k1 g"],
+    ) -> Float[Tensor, "b dim"]:
+        """Forecast; the arguments are those of `Forecaster.forward`."""
+        states = self.states(self.tokens(values, frame, days, geometry), with_target(valid))
+        return context_mean(values, valid) + self.correction(states[:, -1])
+
+    @abstractmethod
+    def states(
+        self, tokens: Float[Tensor, "b t width"], valid: Bool[Tensor, "b t"]
+    ) -> Float[Tensor, "b t width"]:
+        """What is made of every step and those before it; steps that are not valid count for none."""
 
 
 def with_target(valid: Bool[Tensor, "b k"]) -> Bool[Tensor, "b k1"]:
