@@ -17,7 +17,7 @@ from PIL import Image
 
 from sarcast.errors import DataError, ProductError, SettingsError, ShapeError
 from sarcast.readers.chip_files import ChipFile, Images
-from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs
+from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs, unlabelled
 from sarcast.readers.labelled_chips import UNLABELLED, LabelledChips, split_groups
 from sarcast.sar.world_cover import CLASS_NAMES, WORLD_COVER
 
@@ -349,3 +349,10 @@ def test_land_cover_chips(shared, kind, folder):
     assert pixels.shape == (5, 2, 192, 192) and valid.all() and -40 < pixels.mean() < 0
     assert values.shape == (5, 192, 192) and labelled.all()
     assert np.abs(values).max() <= (9 if kind == "segmentation" else 1)
+
+
+def test_pictures_of_sixteen_bits_become_0_to_1_too(tmp_path):
+    image = np.array([[0, 65535], [16384, 32768]], np.uint16)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    values, _ = unlabelled([ChipFile(path=tmp_path / "a.png")], ["a"], side=2, where=tmp_path).pixels()
+    np.testing.assert_allclose(values[0, 0], image / 65535, atol=1e-6)

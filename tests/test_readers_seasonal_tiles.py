@@ -7,12 +7,15 @@ import pytest
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, median_filter
 
 from sarcast.errors import ProductError
+from sarcast.readers.chip_files import ChipFile
+from sarcast.readers.chip_sources import unlabelled
 from sarcast.readers.seasonal_tiles import (
     STORED,
     is_seasonal,
+    read_header,
     read_seasons,
     read_tile,
     wrap_suspects,
@@ -153,3 +156,32 @@ def test_either_kind_of_tile_is_known_and_others_are_refused(tmp_path, db):
         out.write(np.ones((12, 8, 8), np.float32))
     with pytest.raises(ProductError, match="expected bands VV-VH DJF to VH SON of float32, found 12"):
         read_seasons(tmp_path / "b.tif")
+
+
+def test_suspects_are_those_of_medians(rng):
+    """A pixel at one end of the scale whose 5 x 5 median is at the other, by a median filter."""
+    stored = rng.choice(np.array([5, 60, 64, 120, 191, 192, 250], np.uint8), (2, 4, 40, 40))
+    stored[:, :, :20, :20] = rng.choice(np.array([10, 240], np.uint8), (2, 4, 20, 20), p=[0.1, 0.9])
+    around = median_filter(stored, size=(1, 1, 5, 5), mode="nearest").astype(int)
+    alone = (stored < 64) & (around > 191) | (stored > 191) & (around < 64)
+    crossed = stored[1].astype(int) - stored[0] > 6 * 255 / 30
+    assert alone.any()
+    np.testing.assert_array_equal(wrap_suspects(stored, np.ones(stored.shape, bool)), alone | crossed)
+
+
+def test_a_header_tells_grid_and_radiometry(tmp_path, db):
+    write_tile(tmp_path / "a.tif", db, geobox=BOX)
+    found = read_header(tmp_path / "a.tif")
+    assert found.geobox.shape == (SIDE, SIDE) and found.radiometry == "sigma0"
+    write_seasons(tmp_path / "b.tif", read_tile(tmp_path / "a.tif").stack)
+    assert read_header(tmp_path / "b.tif") == found
+
+
+def test_labelled_chips_read_such_files_as_twelve_channels_in_db(tmp_path, db):
+    (tmp_path / "s1").mkdir()
+    write_tile(tmp_path / "s1" / "a.tif", db, geobox=BOX)
+    listed = unlabelled([ChipFile(path=tmp_path / "s1" / "a.tif")], ["a"], side=SIDE, where=tmp_path)
+    values, valid = listed.pixels()
+    tile = read_seasons(tmp_path / "s1" / "a.tif")
+    np.testing.assert_array_equal(values[0], tile.db)
+    np.testing.assert_array_equal(valid[0], tile.valid)

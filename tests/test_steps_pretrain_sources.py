@@ -18,13 +18,13 @@ import torch
 from affine import Affine
 from PIL import Image
 
-from sarcast.errors import DataError, SettingsError
+from sarcast.errors import DataError, ProductError, SettingsError, StackError
 from sarcast.nn.card import Card, scaled
 from sarcast.nn.pretrained import load_encoder
-from sarcast.readers.seasonal_tiles import read_seasons, write_tile
+from sarcast.readers.seasonal_tiles import read_seasons, write_seasons, write_tile
 from sarcast.runtime.settings import as_json, build
 from sarcast.sar.seasons import CHANNELS
-from sarcast.sar.simulate.seasonal import SimulateSeasons
+from sarcast.sar.simulate.seasonal import SimulateSeasons, simulate_seasons
 from sarcast.steps import pretrain_images
 from sarcast.steps.pretrain import Pretrain, pretrain
 from sarcast.steps.pretrain_sources import find
@@ -272,3 +272,73 @@ def test_twelve_channels_in_two_processes_killed_and_resumed_equal_one(tmp_path,
     assert two.vit.channels == 12 and one.card == two.card
     for name, value in one.vit.state_dict().items():
         torch.testing.assert_close(two.vit.state_dict()[name], value, atol=1e-4, rtol=1e-3)
+
+
+def test_only_train_folders_are_learned_from(tmp_path, tiles, caplog):
+    with caplog.at_level("INFO", logger="sarcast.pretrain"):
+        found = find(settings(tmp_path, source=(tiles,)))
+    assert {path.parent.name for path in found.tiles} == {"train"} and "only its train" in caplog.text
+
+
+def test_tiles_of_other_sizes_or_units_are_named_before_training(tmp_path, tiles):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    paths = sorted((tiles / "train").iterdir())[:3]
+    for path in paths:
+        (folder / path.name).write_bytes(path.read_bytes())
+    with rasterio.open(folder / paths[1].name, "r+") as out:
+        out.update_tags(radiometry="uncalibrated")
+    with pytest.raises(StackError, match="expected tiles all calibrated or all not"):
+        images(settings(tmp_path, source=(folder,)))
+    region = SimulateSeasons(tiles=(1, 1), side=48)
+    other = next(iter(simulate_seasons(region, rng=np.random.default_rng(0)))).image
+    write_seasons(folder / "z.tif", other)
+    with pytest.raises(DataError, match=r"expected tiles of 32 x 32 px as the first, found 48 x 48"):
+        images(settings(tmp_path, source=(folder,), streamed=True))
+
+
+def test_a_card_without_channels_is_refused_for_tiles(tmp_path, tiles):
+    with pytest.raises(SettingsError, match="expected a card with channels"):
+        images(settings(tmp_path, source=(tiles / "train",), card={"low_db": -50}))
+
+
+def test_pictures_are_given_as_they_are_whatever_encoder_goes_on(tmp_path, archive):
+    told = {"source": (archive,), "images": {"side": 32}, "crop": 4, "objective": "local_masked_gradient"}
+    small = {"window": [3, 3], "radii": [2], "predictor_dim": 12, "predictor_depth": 1, "predictor_heads": 2}
+    found = pretrain(settings(tmp_path, start=Path("sarcast-tiny"), options=small, **told))
+    assert load_encoder(found).card == Card(name="picture")
+    with pytest.raises(SettingsError, match=r"expected pictures, .* without channels and card"):
+        images(settings(tmp_path, source=(archive,), images={"side": 32, "channels": ("HH",)}))
+
+
+@pytest.mark.parametrize(("objective", "span"), [("mae", 0.0), ("gradient_jepa", 0.0)])
+def test_ratios_of_pictures_are_of_them_as_they_are(tmp_path, archive, objective, span):
+    told = {**MAE, "radii": [2, 4]}
+    found = pretrain(
+        settings(tmp_path, source=(archive,), images={"side": 32}, crop=4, objective=objective, options=told)
+    )
+    assert load_encoder(found).about["options"]["span_db"] == span
+
+
+def test_streamed_chips_are_those_in_memory(tmp_path, archive):
+    told = {"source": (archive,), "images": {"side": 32}, "chips": 100}
+    held = images(settings(tmp_path, **told)).chips
+    streamed = images(settings(tmp_path, **told, streamed=True)).chips
+    some = np.array([2, 0, 2])
+    for one, other in zip(streamed.take(some), held.take(some), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(streamed) == len(held)
+
+
+def test_chips_that_cannot_be_learned_from_are_named(tmp_path, archive):
+    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as held:
+        held.writestr("readme.txt", "nothing")
+    with pytest.raises(ProductError, match="expected images of chips, found none"):
+        find(settings(tmp_path, source=(tmp_path / "empty.zip",)))
+    (tmp_path / "one").mkdir()
+    Image.fromarray(np.full((32, 32), 9, np.uint8)).save(tmp_path / "one" / "a.png")
+    with pytest.raises(DataError, match="expected two chips or more, found 1"):
+        images(settings(tmp_path, source=(tmp_path / "one",), images={"side": 32}))
+    told = {"side": 32, "role": "path", "prefix": "set/"}
+    with pytest.raises(ProductError, match="expected lines of role train in column path"):
+        find(settings(tmp_path, source=(archive,), images=told))

@@ -70,7 +70,7 @@ def test_tiles_are_cut_into_chips_that_fit(tile):
     power = np.where(tile.valid[4], 10 ** (tile.db[4] / 10), 0)
     vv = chips.bands.index("VV DJF")
     np.testing.assert_allclose(chips.power[3, vv], power[12:24, 12:24], rtol=1e-5)
-    with pytest.raises(DataError, match="seasonal tiles with room for a chip, found none"):
+    with pytest.raises(DataError, match=r"seasonal tiles with room for a chip .* found none"):
         of_seasons([tile], side=25)
     with pytest.raises(ShapeError, match="of the same bands and size"):
         Chips.of([of_seasons([tile]), of_seasons([tile], side=12)])

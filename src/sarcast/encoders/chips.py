@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,9 +11,7 @@ from sarcast.nn.card import scaled, scaled_db
 from sarcast.nn.fill import fill
 from sarcast.nn.pretrained import Pretrained
 from sarcast.nn.vit import ViT
-
-Unit = Literal["picture", "db", "power", "amplitude"]
-"""What a chip's numbers are. picture: 0 to 1, given to the network as is; others go through its card."""
+from sarcast.sar.numbers import Unit
 
 
 def untrained(encoder: Pretrained, *, seed: int) -> Pretrained:

@@ -20,7 +20,8 @@ from sarcast.errors import SettingsError
 from sarcast.runtime.settings import Settings
 
 Array = TypeVar("Array", np.ndarray, Tensor)
-_SMALLEST = 1e-12
+SMALLEST = 1e-12
+"""Least power that is told apart."""
 
 
 class Card(Settings):
@@ -110,7 +111,7 @@ def scaled(power: Array, card: Card, valid: Array | None = None) -> Array:
     if isinstance(power, np.ndarray):
         return _of_numpy(power, card, valid, db=False)
     ok = torch.ones_like(power, dtype=torch.bool) if valid is None else valid
-    return scaled_db(10 * torch.log10(torch.where(ok, power, 1.0).float().clamp_min(_SMALLEST)), card, ok)
+    return scaled_db(10 * torch.log10(torch.where(ok, power, 1.0).float().clamp_min(SMALLEST)), card, ok)
 
 
 def scaled_db(db: Array, card: Card, valid: Array | None = None) -> Array:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 from sarcast.errors import DataError, SettingsError
-from sarcast.nn.card import Card
+from sarcast.nn.card import SMALLEST, Card
 from sarcast.sar.decibel import to_db
 from sarcast.sar.seasons import CHANNELS, SeasonalStack
 
@@ -92,7 +92,13 @@ def measured_card(tiles: Iterable[SeasonalStack], *, constants: str) -> Card:
         square += (values * values).sum((1, 2))
         unit.add(tile.radiometry)
     return _of_sums(
-        CHANNELS, count, total, square, constants=constants, unit=unit.pop() if len(unit) == 1 else None
+        CHANNELS,
+        count,
+        total,
+        square,
+        constants=constants,
+        unit=unit.pop() if len(unit) == 1 else None,
+        sensor="sentinel1",
     )
 
 
@@ -110,10 +116,10 @@ def measured_channels(
     Raises:
         DataError: A channel has no valid value, or only one value.
     """
-    db = np.where(valid, to_db(np.where(valid, power, 1)), 0).astype(np.float64)
+    db = np.where(valid, to_db(np.where(valid, power, 1), floor=SMALLEST), 0).astype(np.float64)
     axes = (0, 2, 3)
     sums = (valid.sum(axes), db.sum(axes), (db * db).sum(axes))
-    return _of_sums(channels, *sums, constants=constants, unit=None)
+    return _of_sums(channels, *sums, constants=constants, unit=None, sensor=None)
 
 
 def _of_sums(
@@ -124,6 +130,7 @@ def _of_sums(
     *,
     constants: str,
     unit: str | None,
+    sensor: str | None,
 ) -> Card:
     """Mean and deviation of each channel from sums over pixels, as a card."""
     mean = total / np.maximum(count, 1)
@@ -139,5 +146,5 @@ def _of_sums(
         clipped=False,
         constants=constants,
         unit=unit,  # type: ignore[arg-type]
-        sensor="sentinel1",
+        sensor=sensor,
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from sarcast.errors import ProductError
+from sarcast.readers.seasonal_tiles import STORED, read_seasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +50,8 @@ class Image:
     """bool (channel, y, x): neither nodata, NaN nor infinite."""
     grid: tuple[Any, ...] | None
     """CRS and transform; None where the file has none."""
+    full: float = 1.0
+    """What stands for 1: the largest number of a picture's type, and of 8 bits; 1 for other numbers."""
 
     @property
     def valid(self) -> np.ndarray:
@@ -90,13 +93,15 @@ class Images:
             raise ProductError(f"expected a readable file, found {reason}, in {file}") from None
 
     def read(self, file: ChipFile) -> Image:
-        """The image.
+        """The image; of M3LEO's seasonal tiles the 12 channels in dB.
 
         Raises:
             ProductError: Neither PNG, JPEG nor TIFF of real numbers, damaged, or too large.
         """
         data = self.data(file)
-        return _tiff(data, file) if data[:4] in _TIFF else _picture(data, file)
+        if data[:4] not in _TIFF:
+            return _picture(data, file)
+        return _m3leo(file) if file.member is None and _is_m3leo(data, file) else _tiff(data, file)
 
     def size(self, file: ChipFile) -> tuple[int, int]:
         """(rows, cols), from the header."""
@@ -117,7 +122,8 @@ def _picture(data: bytes, file: ChipFile) -> Image:
     with _open_picture(data, file) as picture:
         values = np.asarray(picture)
     values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-    return Image(values=values, seen=np.ones(values.shape, bool), grid=None)
+    full = 255.0 if values.dtype == np.uint8 else 65535.0
+    return Image(values=values, seen=np.ones(values.shape, bool), grid=None, full=full)
 
 
 @contextmanager
@@ -136,6 +142,17 @@ def _open_picture(data: bytes, file: ChipFile) -> Iterator[Any]:
         raise ProductError(f"expected a PNG, JPEG or TIFF, found {_first_line(error)}, in {file}") from None
 
 
+def _is_m3leo(data: bytes, file: ChipFile) -> bool:
+    with _open_tiff(data, file) as dataset:
+        return sorted(name or "" for name in dataset.descriptions) == sorted(STORED)
+
+
+def _m3leo(file: ChipFile) -> Image:
+    tile = read_seasons(file.path)
+    grid = (str(tile.geobox.crs), *tuple(tile.geobox.transform)[:6])
+    return Image(values=tile.db, seen=tile.valid, grid=grid)
+
+
 def _tiff(data: bytes, file: ChipFile) -> Image:
     with _open_tiff(data, file) as dataset:
         values = dataset.read()
@@ -144,7 +161,8 @@ def _tiff(data: bytes, file: ChipFile) -> Image:
         grid = (dataset.crs.to_string(), *tuple(dataset.transform)[:6]) if known else None
     if np.issubdtype(values.dtype, np.floating):
         seen &= np.isfinite(values)
-    return Image(values=values, seen=seen, grid=grid)
+    full = 255.0 if values.dtype == np.uint8 else 1.0
+    return Image(values=values, seen=seen, grid=grid, full=full)
 
 
 @contextmanager

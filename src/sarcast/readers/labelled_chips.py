@@ -86,7 +86,7 @@ class LabelledChips:
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """The middles of all chips, float32 (chip, channel, y, x), and where valid, bool of that shape.
 
-        Pictures of 8 bits become 0 to 1, other numbers stay as stored; 0 where not valid.
+        Pictures, and numbers of 8 bits, become 0 to 1, others stay as stored; 0 where not valid.
 
         Raises:
             DataError: A chip is smaller than `side`, or has other channels than the first.
@@ -96,8 +96,7 @@ class LabelledChips:
         with Images() as images:
             for file in self.files:
                 image = self._middle(images.read(file), file)
-                unit = np.float32(255 if image.values.dtype == np.uint8 else 1)
-                values.append(np.where(image.seen, image.values, 0).astype(np.float32) / unit)
+                values.append(np.where(image.seen, image.values, 0).astype(np.float32) / image.full)
                 valid.append(image.seen)
                 if values[-1].shape != values[0].shape:
                     raise DataError(

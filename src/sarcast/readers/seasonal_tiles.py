@@ -54,6 +54,25 @@ def is_seasonal(path: Path) -> bool:
     return (about.count, about.dtype) in ((len(CHANNELS), "float32"), (len(STORED), "uint8"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeasonalHeader:
+    """What a tile's file says before its pixels are read."""
+
+    geobox: GeoBox
+    radiometry: str
+
+
+def read_header(path: Path) -> SeasonalHeader:
+    """Grid and radiometry of a tile of either kind; its pixels are not read.
+
+    Raises:
+        ProductError: It cannot be read.
+    """
+    with open_raster(path) as dataset:
+        usual = "sigma0" if dataset.count == len(STORED) else "uncalibrated"
+        return SeasonalHeader(geobox=_geobox(dataset), radiometry=dataset.tags().get("radiometry", usual))
+
+
 def read_seasons(path: Path, *, orbit: Literal["asc", "des"] = "asc") -> SeasonalStack:
     """A tile of either kind; what wrapped round in M3LEO's is not valid.
 
@@ -208,15 +227,22 @@ def wrap_suspects(stored: np.ndarray, valid: np.ndarray) -> np.ndarray:
         stored: uint8 (2, season, y, x), VV and VH.
         valid: bool, same shape.
     """
-    from scipy.ndimage import median_filter
-
     both = valid.all(0)
     over = CROSS_OVER_DB * 255 / (HIGH_DB - LOW_DB)
     crossed = both & (stored[1].astype(int) - stored[0] > over)
-    around = median_filter(stored, size=(1, 1, 5, 5), mode="nearest").astype(int)
     low, high = 64, 191
-    alone = (stored < low) & (around > high) | (stored > high) & (around < low)
+    alone = (stored < low) & _mostly(stored > high) | (stored > high) & _mostly(stored < low)
     return valid & (crossed | alone)
+
+
+def _mostly(true: np.ndarray) -> np.ndarray:
+    """Where 13 or more of the 5 x 5 pixels around are True: where their median would be."""
+    from scipy.ndimage import convolve1d
+
+    count = true.astype(np.uint8)
+    for axis in (-2, -1):
+        count = convolve1d(count, np.ones(5), axis=axis, mode="nearest")
+    return np.asarray(count > 12)
 
 
 def _bands(dataset: DatasetReader, orbit: str, path: Path) -> list[int]:

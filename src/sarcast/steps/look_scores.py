@@ -240,7 +240,7 @@ class _Group:
 def _groups(own: Seen, other: Seen) -> list[_Group]:
     """Maps that may outline a class: attention, that of random weights, backscatter of tokens, of pixels."""
     tokens, index = own.tokens(), token_index(own)
-    level = np.concatenate([tokens.level_db, tokens.level_db.mean(-1, keepdims=True)], -1)
+    level = _with_mean(tokens.level_db, own.bands)
     bands = (*own.bands, "mean of bands")
     some = ((OWN, tokens.looks, own.maps), (RANDOM, other.tokens().looks, own.maps), (LEVEL, level, bands))
     found = [
@@ -264,7 +264,8 @@ def _shared_limits(seen: Sequence[Seen], control: Sequence[Seen]) -> dict[str, l
     for pair in zip(seen, control, strict=True):
         for group in _groups(*pair):
             known = group.values[group.known]
-            some.setdefault(group.name, []).append(known[:: max(1, len(known) // _CELLS)])
+            few = np.linspace(0, len(known) - 1, min(_CELLS, len(known))).astype(int)
+            some.setdefault(group.name, []).append(known[few])
     return {name: [otsu(one) for one in np.concatenate(values).T] for name, values in some.items()}
 
 
@@ -275,7 +276,13 @@ def _pixels(one: Seen) -> tuple[np.ndarray, np.ndarray]:
     box = ((0, rows), (0, cols))
     found = [mean_power(stack, [time], i, box, max_side=max(rows, cols)) for i in range(len(one.bands))]
     db = np.stack([to_db(power) for power, _ in found], -1)
-    return np.concatenate([db, db.mean(-1, keepdims=True)], -1).reshape(rows * cols, -1), found[0][1]
+    return _with_mean(db, one.bands).reshape(rows * cols, -1), found[0][1]
+
+
+def _with_mean(db: np.ndarray, bands: Sequence[str]) -> np.ndarray:
+    """Levels (..., band), dB, and after them the mean of those bands that are no ratios of others."""
+    level = [i for i, band in enumerate(bands) if "-" not in band] or list(range(len(bands)))
+    return np.concatenate([db, db[..., level].mean(-1, keepdims=True)], -1)
 
 
 def _parts(
@@ -289,7 +296,7 @@ def _parts(
     _, of_random = fitted(control, k=k, seed=seed)
     every = [one.tokens() for one in seen]
     levels = np.concatenate([one.level_db[one.valid] for one in every])
-    of_levels = Clusters.of(levels, levels.mean(-1), k=k, seed=seed)
+    of_levels = Clusters.of(levels, _with_mean(levels, seen[0].bands)[:, -1], k=k, seed=seed)
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in CLUSTERED}
     for own, other, under in zip(every, control, cells, strict=True):
         named = (

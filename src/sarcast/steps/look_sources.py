@@ -259,7 +259,7 @@ def _of_chip(path: Path, card: Card, unit: str, channels: tuple[str, ...]) -> tu
         return _of_tile(read_seasons(path), card), 0
     with Images() as images:
         stored = images.read(ChipFile(path=path))
-    values = stored.values.astype(np.float32) / np.float32(255 if stored.values.dtype == np.uint8 else 1)
+    values = stored.values.astype(np.float32) / np.float32(stored.full)
     names = channels or _USUAL.get(len(values)) or tuple(f"channel {i}" for i in range(len(values)))
     if len(names) != len(values):
         raise SettingsError(f"expected {len(names)} channels, as told, found {len(values)}, in {path}")
@@ -275,7 +275,7 @@ def _power(values: np.ndarray, unit: str, card: Card) -> np.ndarray:
     """Linear power of a chip's numbers (channel, y, x)."""
     if unit == "power":
         return values
-    if unit == "amplitude":
+    if unit == "amplitude" or (unit == "picture" and card.name == "picture"):
         return np.asarray(values**2)
     db: Any = values
     if unit == "picture":

@@ -28,7 +28,7 @@ from sarcast.sar.simulate import SimulateScene
 from sarcast.sar.simulate.seasonal import SimulateSeasons
 from sarcast.steps.epoch_lines import teller
 from sarcast.steps.pretrain_images import Images, read
-from sarcast.steps.pretrain_sources import ChipImages, Sources, crop_of, find
+from sarcast.steps.pretrain_sources import ChipSettings, Sources, crop_of, find, unit_of
 from sarcast.train.augment import Augment
 from sarcast.train.checkpoint import History, rows, write_log
 from sarcast.train.chips import batch
@@ -55,10 +55,11 @@ class Pretrain(Settings):
     that lists them, or a ZIP archive."""
     seasonal: Literal["mean", "median"] | None = None
     """See stacks as seasonal tiles: VV-VH, VV and VH of four seasons, of the mean power or its median."""
-    images: ChipImages = ChipImages()
+    images: ChipSettings = ChipSettings()
     """How chips are read."""
     streamed: bool = False
-    """Read seasonal tiles from their files at every step, whole, instead of keeping `chips` in memory."""
+    """Read seasonal tiles, or chips of one channel or of named ones, from their files at every step, whole,
+    instead of keeping `chips` of them in memory."""
     simulated_seasons: int = Field(0, ge=0)
     """Number of simulated regions of seasonal tiles to learn from as well."""
     region: SimulateSeasons = SimulateSeasons()
@@ -74,8 +75,8 @@ class Pretrain(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     """Settings of that objective, e.g. --options.radii '[2, 4]'; a predictor that has blocks has half the
     encoder's width and a third of its depth, windows are no larger than the crop, and span_db of named
-    channels is that of the card (about 5 dB where it is measured), dino knows their names, where they do
-    not say otherwise."""
+    channels is that of the card (about 5 dB where it is measured), of pictures 0 (ratios of them as they
+    are), dino knows the names of channels, where they do not say otherwise."""
     size: Literal["micro", "tiny", "small", "base", "large"] = "tiny"
     """Width and depth of the encoder."""
     token: int = Field(8, ge=2)
@@ -194,6 +195,8 @@ def _defaults(settings: Pretrain, start: Pretrained | None, sources: Sources) ->
     if "span_db" in own and channels:
         known = float(np.mean(np.subtract(card.one_db, card.zero_db))) if card.channels else Z_SPAN_DB
         found["span_db"] = known
+    if own.get("span_db") and sources.chips is not None and unit_of(settings, sources.chips) == "picture":
+        found["span_db"] = own["span_db"] if settings.objective == "dino" else 0.0
     if "channels" in own:
         found["channels"] = channels
     return found

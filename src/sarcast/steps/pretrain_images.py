@@ -14,35 +14,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sarcast.errors import DataError, SettingsError
+from sarcast.errors import DataError, SettingsError, StackError
 from sarcast.nn.card import Card
 from sarcast.nn.cards import measured_card, measured_channels
 from sarcast.nn.pretrained import Pretrained
 from sarcast.readers.labelled_chips import LabelledChips
-from sarcast.readers.seasonal_tiles import read_seasons
+from sarcast.readers.seasonal_tiles import SeasonalHeader, read_header, read_seasons
 from sarcast.runtime.settings import as_json, build
 from sarcast.sar.channels import bands_of
+from sarcast.sar.numbers import to_power
 from sarcast.sar.seasons import SeasonalStack
 from sarcast.sar.simulate import simulate
 from sarcast.sar.simulate.seasonal import simulate_seasons
 from sarcast.stack.bands import band_index, footprints
 from sarcast.stack.seasonal import tiles as tiles_of
-from sarcast.steps.pretrain_sources import CROP, Sources
+from sarcast.steps.pretrain_sources import CROP, LOG, Sources, unit_of
 from sarcast.steps.sources import units_of
 from sarcast.train.chips import Chips, as_input, cut, of_seasons
 from sarcast.train.loop import Batch
 from sarcast.train.places import places
-from sarcast.train.tiles import TileImages
+from sarcast.train.tiles import ChipImages, TileImages
 
 if TYPE_CHECKING:
     from sarcast.steps.pretrain import Pretrain
     from sarcast.values import Stack
 
 Tile = SeasonalStack | Path
+PICTURE = Card(name="picture")
 ANGLE_RAD = 0.9
 """Of the axis along which the last tiles of a region are held out; M3LEO's for Europe."""
 _CHIPS, _SCENES, _REGIONS = 0, 1, 4
 """Streams of draws."""
+_MIN_VALID = 0.5
+"""Share of an image's values that must be valid."""
 _FOR_CARD = 1000
 """Tiles the constants of a card are measured on, as M3LEO does."""
 
@@ -51,7 +55,7 @@ _FOR_CARD = 1000
 class Images:
     """What is learned from and what is not, and what it is."""
 
-    chips: Chips | TileImages
+    chips: Chips | TileImages | ChipImages
     held_out: Batch
     card: Card
     crop: int
@@ -128,13 +132,16 @@ def _of_tiles(settings: Pretrain, start: Pretrained | None, sources: Sources, cr
         other += last
     if not learn:
         raise DataError(f"expected two seasonal tiles or more, found {len(other)}, in {sources.names}")
+    card = start.card if start else settings.card
+    _check_alike([*learn, *other], card)
+    if not card.channels and card != Card():
+        raise SettingsError(f"expected a card with channels for seasonal tiles, found {card.name}")
     rng = np.random.default_rng([settings.seed, _CHIPS])
     learn = [learn[i] for i in rng.permutation(len(learn))]
-    card = start.card if start else settings.card
     if start is None and not card.channels:
         card = measured_card((_tile(one) for one in learn[:_FOR_CARD]), constants="measured/1")
     few = [other[i] for i in rng.permutation(len(other))[: settings.held_out]]
-    watched = of_seasons((_tile(one) for one in few), side=crop)
+    watched = of_seasons((_tile(one) for one in few), side=crop, min_valid=_MIN_VALID)
     watched = watched[rng.permutation(len(watched))[: settings.held_out]]
     return Images(
         chips=_to_learn(settings, learn, crop, rng),
@@ -158,7 +165,7 @@ def _regions(settings: Pretrain, sources: Sources, crop: int) -> list[list[Tile]
 
 def _held_out(region: Sequence[Tile], share: float) -> tuple[list[Tile], list[Tile]]:
     """(tiles to learn from, tiles held out): the last along an oblique axis, at least one."""
-    centres, _ = footprints([_tile(one).geobox for one in region])
+    centres, _ = footprints([_header(one).geobox for one in region])
     order = np.argsort(band_index(centres, angle_rad=ANGLE_RAD, bands=10 * len(region)), kind="stable")
     first = len(region) - max(1, round(share * len(region)))
     return [region[i] for i in order[:first]], [region[i] for i in order[first:]]
@@ -173,11 +180,33 @@ def _to_learn(
         if len(paths) < len(tiles):
             raise SettingsError("expected tiles in files for --streamed, found others")
         return TileImages(paths=paths)
-    room = min(_tile(tiles[0]).db.shape[1:])
+    room = min(_header(tiles[0]).geobox.shape)
     side = min(2 * crop, room)
     wanted = -(-settings.chips // (room // side) ** 2)
-    every = of_seasons((_tile(one) for one in tiles[:wanted]), side=side)
+    every = of_seasons((_tile(one) for one in tiles[:wanted]), side=side, min_valid=_MIN_VALID)
+    LOG.info("images of %d of %d tiles are kept", min(wanted, len(tiles)), len(tiles))
     return every[rng.permutation(len(every))[: settings.chips]]
+
+
+def _header(one: Tile) -> SeasonalStack | SeasonalHeader:
+    """Grid and radiometry of a tile, from the file's header."""
+    return read_header(one) if isinstance(one, Path) else one
+
+
+def _check_alike(tiles: Sequence[Tile], card: Card) -> None:
+    """Raise where tiles have different sizes, or calibrated and uncalibrated ones, or a card's, meet."""
+    headers = [_header(one) for one in tiles]
+    first = headers[0].geobox.shape
+    for one, header in zip(tiles, headers, strict=True):
+        if header.geobox.shape != first:
+            name = one if isinstance(one, Path) else one.name
+            rows, cols = header.geobox.shape
+            raise DataError(
+                f"expected tiles of {first[0]} x {first[1]} px as the first, found {rows} x {cols}, in {name}"
+            )
+    units = {header.radiometry for header in headers} | ({card.unit} if card.unit else set())
+    if len(units) > 1 and "uncalibrated" in units:
+        raise StackError(f"expected tiles all calibrated or all not, found {', '.join(sorted(units))}")
 
 
 def _tile(one: Tile) -> SeasonalStack:
@@ -188,62 +217,67 @@ def _of_chips(
     settings: Pretrain, start: Pretrained | None, sources: Sources, listed: LabelledChips, crop: int
 ) -> Images:
     """Chips of a folder or archive, some of them held out."""
-    told = settings.images
     if crop > listed.side:
         raise DataError(f"expected chips of {crop} px a side or more, found {listed.side}, in --images.side")
+    if len(listed) < 2:
+        raise DataError(f"expected two chips or more, found {len(listed)}, in {listed.where}")
     rng = np.random.default_rng([settings.seed, _CHIPS])
-    some = rng.permutation(len(listed))[: settings.chips + settings.held_out]
-    unit = _unit(settings, listed)
-    values, valid = listed[some].pixels()
-    valid = np.broadcast_to(valid if valid.ndim == 4 else valid[:, None], values.shape)
-    chips = _channels(_power(values, valid, unit), valid, told.channels)
-    few = min(settings.held_out, max(1, len(chips) // 4))
-    card = start.card if start else settings.card
-    if start is None and card == Card():
-        if told.channels:
-            card = measured_channels(
-                chips.power[few:], chips.valid[few:], told.channels, constants="measured/1"
+    order, few = rng.permutation(len(listed)), min(settings.held_out, max(1, len(listed) // 4))
+    held = _chips(settings, listed[order[:few]])
+    learn = listed[order[few:] if settings.streamed else order[few : few + settings.chips]]
+    LOG.info("%d of %d chips are learned from", len(learn), len(listed) - few)
+    chips: Chips | ChipImages
+    if settings.streamed:
+        if held.power.shape[0] != few:
+            raise SettingsError(
+                "expected chips of one channel, or of named ones, for --streamed, found others"
             )
-        elif unit == "picture":
-            card = Card(name="picture")
+        unit = unit_of(settings, listed)
+        chips = ChipImages(chips=learn, unit=unit, bands=settings.images.channels)
+        sample = _chips(settings, learn[np.arange(min(len(learn), _FOR_CARD))])
+    else:
+        chips = sample = _chips(settings, learn)
+    card = _card_of_chips(settings, start, listed, sample)
     middle = slice((listed.side - crop) // 2, (listed.side - crop) // 2 + crop)
-    held = chips[np.arange(few)]
+    seen = held.power[..., middle, middle], held.valid[..., middle, middle]
     return Images(
-        chips=chips[np.arange(few, len(chips))],
-        held_out=as_input(
-            held.power[..., middle, middle], held.valid[..., middle, middle], card, bands=held.bands
-        ),
+        chips=chips,
+        held_out=as_input(*seen, card, bands=held.bands),
         card=card,
         crop=crop,
         names=sources.names,
     )
 
 
-def _unit(settings: Pretrain, listed: LabelledChips) -> str:
-    names = [(file.member or file.path.name).lower() for file in listed.files]
-    if settings.images.unit is None and any(name.endswith((".tif", ".tiff")) for name in names):
+def _chips(settings: Pretrain, listed: LabelledChips) -> Chips:
+    """Images with the channels' names, or each channel an image by itself."""
+    names = settings.images.channels
+    values, valid = listed.pixels()
+    if names and len(names) != values.shape[1]:
         raise SettingsError(
-            "expected --images.unit (db, power, amplitude or picture) for TIFF, which does not tell, found "
-            "none"
+            f"expected names for {values.shape[1]} channels, found {len(names)}, in --images.channels"
         )
-    return settings.images.unit or "picture"
-
-
-def _power(values: np.ndarray, valid: np.ndarray, unit: str) -> np.ndarray:
-    """Linear power, float32; a picture is amplitude."""
-    power = values if unit == "power" else 10 ** (values / 10) if unit == "db" else np.square(values)
-    return np.where(valid, power, 0).astype(np.float32)
-
-
-def _channels(power: np.ndarray, valid: np.ndarray, names: tuple[str, ...]) -> Chips:
-    """Images (chip, channel, y, x) with names, or each channel an image by itself."""
-    if names and len(names) != power.shape[1]:
-        raise SettingsError(
-            f"expected names for {power.shape[1]} channels, found {len(names)}, in --images.channels"
-        )
+    power = to_power(values, valid, unit_of(settings, listed))
     if names:
         return Chips(power=power, valid=valid, bands=names)
     return Chips(power=power.reshape(-1, *power.shape[2:]), valid=valid.reshape(-1, *power.shape[2:]))
+
+
+def _card_of_chips(
+    settings: Pretrain, start: Pretrained | None, listed: LabelledChips, sample: Chips
+) -> Card:
+    """Pictures are given as they are; the channels of others are measured where no card is told."""
+    card = start.card if start else settings.card
+    if unit_of(settings, listed) == "picture":
+        if settings.images.channels or settings.card not in (Card(), PICTURE):
+            raise SettingsError(
+                "expected pictures, which networks are given as they are, without channels and card, found "
+                f"{settings.images.channels or settings.card.name}"
+            )
+        return PICTURE
+    if start is None and card == Card() and settings.images.channels:
+        return measured_channels(sample.power, sample.valid, settings.images.channels, constants="measured/1")
+    return card
 
 
 def _card(card: Card, stacks: list[Stack], *, anew: bool) -> Card:

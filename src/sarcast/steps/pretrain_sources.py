@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import Field
 
 from sarcast.errors import ProductError, SettingsError
 from sarcast.nn.pretrained import Pretrained
 from sarcast.readers.chip_files import SUFFIXES, ChipFile
-from sarcast.readers.chip_sources import from_manifest, unlabelled
+from sarcast.readers.chip_sources import ROLES, from_manifest, unlabelled
 from sarcast.readers.labelled_chips import LabelledChips
-from sarcast.readers.seasonal_tiles import is_seasonal, read_seasons
+from sarcast.readers.seasonal_tiles import is_seasonal, read_header
 from sarcast.runtime.artefact import file_hash
 from sarcast.runtime.settings import Settings
+from sarcast.sar.numbers import Unit
 from sarcast.stack.store import NAME as STACK
 from sarcast.steps.sources import Source, inputs_of, room_of, sources_of
 
@@ -25,15 +28,16 @@ if TYPE_CHECKING:
 
 CROP = 8
 """Side of a training image where neither settings nor weights say, tokens."""
+LOG = logging.getLogger("sarcast.pretrain")
 _TIFF = (".tif", ".tiff")
 
 
-class ChipImages(Settings):
+class ChipSettings(Settings):
     """How chips are read: those of a folder, listed in a CSV file, or in a ZIP archive."""
 
     side: int = Field(128, ge=2)
     """Every chip is cut to its middle of so many pixels."""
-    unit: Literal["picture", "db", "power", "amplitude"] | None = None
+    unit: Unit | None = None
     """Of their numbers; PNG and JPEG are pictures (amplitude of 0 to 1), TIFF must be told."""
     channels: tuple[str, ...] = ()
     """Names of their channels, for an encoder that sees them together; one at a time when not given."""
@@ -111,6 +115,21 @@ def find(settings: Pretrain) -> Sources:
     )
 
 
+def unit_of(settings: Pretrain, listed: LabelledChips) -> Unit:
+    """What the numbers of chips are: as told, or picture for PNG and JPEG.
+
+    Raises:
+        SettingsError: TIFF does not tell.
+    """
+    names = [(file.member or file.path.name).lower() for file in listed.files]
+    if settings.images.unit is None and any(name.endswith(_TIFF) for name in names):
+        raise SettingsError(
+            "expected --images.unit (db, power, amplitude or picture) for TIFF, which does not tell, found "
+            "none"
+        )
+    return settings.images.unit or "picture"
+
+
 def crop_of(settings: Pretrain, start: Pretrained | None, sources: Sources) -> int:
     """Tokens a side of a training image: as asked, else as the weights or all images have room for."""
     if settings.crop is not None:
@@ -120,7 +139,7 @@ def crop_of(settings: Pretrain, start: Pretrained | None, sources: Sources) -> i
     if sources.chips is not None:
         return max(2, min(wanted, sources.chips.side // token))
     if sources.tiles or settings.simulated_seasons:
-        sides = [min(read_seasons(path).db.shape[1:]) for path in sources.tiles[:1]]
+        sides = [min(read_header(path).geobox.shape) for path in sources.tiles[:1]]
         sides += [settings.region.side] if settings.simulated_seasons else []
         return max(2, min(wanted, min(sides) // token))
     shapes = [tuple(one.stack.geobox.shape) for one in sources.stacks]
@@ -129,13 +148,20 @@ def crop_of(settings: Pretrain, start: Pretrained | None, sources: Sources) -> i
 
 
 def _images(source: Path) -> list[Path]:
-    """Images in a folder, however deep."""
+    """Images in a folder, however deep; only those of train where its folders are roles."""
     if not source.is_dir():
         return []
-    return sorted(p for p in source.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
+    tops = [one for one in source.iterdir() if one.is_dir()]
+    train = [one for one in tops if one.name.lower() == "train"]
+    if train and all(one.name.lower() in ROLES for one in tops):
+        LOG.info("%s has roles: only its train images are learned from", source)
+        tops = train
+    else:
+        tops = [source]
+    return sorted(p for top in tops for p in top.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
 
 
-def _chips(source: Path, files: list[Path], told: ChipImages) -> LabelledChips:
+def _chips(source: Path, files: list[Path], told: ChipSettings) -> LabelledChips:
     """A set of chips; of those that have roles, the ones to train on."""
     if source.is_dir():
         if not files:
@@ -144,6 +170,8 @@ def _chips(source: Path, files: list[Path], told: ChipImages) -> LabelledChips:
         return unlabelled([ChipFile(path=path) for path in files], names, side=told.side, where=source)
     if source.suffix.lower() == ".zip" and not (told.role or told.only):
         members = _members(source, SUFFIXES)
+        if not members:
+            raise ProductError(f"expected images of chips, found none, in {source}")
         return unlabelled(
             [ChipFile(path=source, member=one) for one in members], members, side=told.side, where=source
         )
@@ -162,7 +190,13 @@ def _chips(source: Path, files: list[Path], told: ChipImages) -> LabelledChips:
         prefix=told.prefix,
         only=told.only,
     )
-    return every.parts()["train"] if told.role else every
+    if not told.role:
+        return every
+    found = every[np.array([role.lower() == "train" for role in every.roles])]
+    if not len(found):
+        said = ", ".join(sorted(set(every.roles)))
+        raise ProductError(f"expected lines of role train in column {told.role}, found {said}, in {manifest}")
+    return found
 
 
 def _members(archive: Path, suffixes: tuple[str, ...]) -> list[str]:

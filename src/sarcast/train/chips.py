@@ -131,31 +131,34 @@ def cut(
     return Chips(power=one[kept], valid=seen[kept], bands=bands)
 
 
-def of_seasons(tiles: Iterable[SeasonalStack], *, side: int | None = None) -> Chips:
+def of_seasons(tiles: Iterable[SeasonalStack], *, side: int | None = None, min_valid: float = 0.0) -> Chips:
     """Seasonal tiles as chips of VV and VH of every season, from which a card's 12 channels are made.
 
     Args:
         tiles: All of one size, read one after the other.
         side: Of a chip, pixels: each tile is cut into as many as fit side by side; None keeps tiles whole.
+        min_valid: Share of a chip's values that must be valid.
 
     Raises:
-        DataError: There is no tile, or it is smaller than a chip.
+        DataError: There is no tile, or none as large as a chip with enough valid values.
         ShapeError: Tiles have different sizes.
     """
     bands = bands_of(CHANNELS)
-    at = [CHANNELS.index(band) for band in bands]
     found = []
     for tile in tiles:
-        ok = tile.valid[at]
-        power = np.where(ok, 10.0 ** (tile.db[at] / 10), 0).astype(np.float32)
+        power, ok = power_of(tile)
         length = side or min(ok.shape[1:])
         tops, lefts = (range(0, n - length + 1, length) for n in ok.shape[1:])
         for top in tops:
             for left in lefts:
                 box = np.s_[:, top : top + length, left : left + length]
+                if ok[box].mean() < min_valid:
+                    continue
                 found.append(Chips(power=power[box][None], valid=ok[box][None], bands=bands))
     if not found:
-        raise DataError("expected seasonal tiles with room for a chip, found none")
+        raise DataError(
+            f"expected seasonal tiles with room for a chip and {min_valid:.0%} valid values, found none"
+        )
     return Chips.of(found)
 
 
@@ -177,6 +180,13 @@ class Images(Protocol):
     def take(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(power, valid) of images by number."""
         ...
+
+
+def power_of(tile: SeasonalStack) -> tuple[np.ndarray, np.ndarray]:
+    """(power, valid) of VV and VH of every season, float32 and bool (band, y, x)."""
+    at = [CHANNELS.index(band) for band in bands_of(CHANNELS)]
+    ok = tile.valid[at]
+    return np.where(ok, 10.0 ** (tile.db[at] / 10), 0).astype(np.float32), ok
 
 
 def batch(

@@ -1,4 +1,4 @@
-"""Seasonal tiles read from their files at every step: more of them than memory holds."""
+"""Images read from their files at every step: more of them than memory holds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sarcast.readers.labelled_chips import LabelledChips
 from sarcast.readers.seasonal_tiles import read_seasons
 from sarcast.sar.channels import bands_of
+from sarcast.sar.numbers import Unit, to_power
 from sarcast.sar.seasons import CHANNELS
-from sarcast.train.chips import of_seasons
+from sarcast.train.chips import power_of
 
 READERS = 8
 """Files read at once."""
@@ -34,9 +36,31 @@ class TileImages:
 
         Raises:
             ProductError: A file cannot be read.
-            ShapeError: Tiles have different sizes.
         """
         with ThreadPoolExecutor(READERS) as pool:
-            tiles = list(pool.map(read_seasons, (self.paths[i] for i in some)))
-        found = of_seasons(tiles)
-        return found.power, found.valid
+            found = list(pool.map(lambda i: power_of(read_seasons(self.paths[i])), some))
+        return np.stack([power for power, _ in found]), np.stack([valid for _, valid in found])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ChipImages:
+    """Chips of one channel, or of named ones, as `Chips`, but on disk."""
+
+    chips: LabelledChips
+    unit: Unit
+    """Of their numbers."""
+    bands: tuple[str, ...] = ()
+    dated: bool = False
+
+    def __len__(self) -> int:
+        return len(self.chips)
+
+    def take(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(power, valid) of chips by number, float32 and bool (chip, y, x), with `bands` (chip, band, y, x).
+
+        Raises:
+            ProductError: A file cannot be read.
+        """
+        values, valid = self.chips[some].pixels()
+        power = to_power(values, valid, self.unit)
+        return (power, valid) if self.bands else (power[:, 0], valid[:, 0])
