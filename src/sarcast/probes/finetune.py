@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 class FineTune(Descent):
     """How encoder and head are trained."""
 
+    learning_rate: float = Field(3e-3, gt=0)
+    """Highest of the schedule: a straight rise, then a half cosine. Found for networks 96 wide (docs/log.md);
+    wider ones want less, ViT-B a tenth."""
     layer_decay: float = Field(0.75, gt=0, le=1)
     """The learning rate of each block over that of the next, from the head down; 1: all alike."""
     flips: Flips = "azimuth"
