@@ -18,10 +18,12 @@ from sarcast.nn.card import Card
 from sarcast.nn.cards import measured_card
 from sarcast.nn.pretrained import Pretrained, save_encoder
 from sarcast.nn.vit import Size, ViT
+from sarcast.runtime.settings import build
 from sarcast.sar.seasons import CHANNELS
 from sarcast.sar.simulate.seasonal import SimulateSeasons, simulate_seasons
 from sarcast.sar.world_cover import CODES
 from sarcast.steps import probe_judge
+from sarcast.steps.pretrain import Pretrain, pretrain
 from sarcast.steps.probe import Probe, probe
 from sarcast.steps.simulate import Simulate, simulate
 
@@ -303,3 +305,19 @@ def test_what_images_need_is_asked_for(regions, tmp_path, capsys):
         with pytest.raises(SettingsError, match="expected a CUDA device, found none"):
             probe(asked(regions, tmp_path / "out", **told))
     assert not (tmp_path / "out").exists()
+
+
+def test_seasonal_tiles_tell_their_channels_and_unit(tmp_path):
+    """Encoders of 12 channels need neither --unit nor --channels on tiles of either kind."""
+    region = SimulateSeasons(tiles=(5, 6), side=16)
+    tiles = simulate(Simulate(out=tmp_path, product="seasons", region=region, bands=5, seed=1))
+    told = {"source": tiles / "s1", "labels": tiles / "built", "task": "regression", "side": 16}
+    training = {"epochs": 1, "steps": 1, "batch": 2, "device": "cpu"}
+    settings = {"objective": "mae", "options": {"predictor_dim": 8, "predictor_heads": 2}, "size": "micro"}
+    own = {**settings, "token": 4, "crop": 4, "chips": 8, "held_out": 2, "training": training}
+    pretrain(build(Pretrain, {**own, "source": [tiles / "s1"], "out": tmp_path / "m"}, where="the test"))
+    more = {"weights": (tmp_path / "m" / "encoder",), "fractions": (1.0,), "draws": 1, "resamples": 20}
+    found = probe(Probe(**told, **more, out=tmp_path / "a"))
+    assert {row["features"] for row in found["rows"]} >= {"m", "m, random weights", "pixels"}
+    same = probe(Probe(**told, **more, unit="db", channels=CHANNELS, out=tmp_path / "b"))
+    assert [row["figures"] for row in same["rows"]] == [row["figures"] for row in found["rows"]]

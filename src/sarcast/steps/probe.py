@@ -78,10 +78,10 @@ class Probe(Settings):
     side: int = Field(128, ge=2)
     """Every chip is cut to its middle of so many pixels."""
     unit: Literal["picture", "db", "power", "amplitude"] | None = None
-    """Of the chips' numbers; PNG and JPEG are pictures, TIFF must be told. Pictures go to a network as 0 to
-    1, others by its card."""
+    """Of the chips' numbers; PNG and JPEG are pictures, seasonal tiles dB, other TIFF must be told. Pictures
+    go to a network as 0 to 1, others by its card."""
     channels: tuple[str, ...] = ()
-    """Names of the chips' channels, for weights whose card has names."""
+    """Names of the chips' channels, for weights whose card has names; seasonal tiles have theirs."""
     labels: Path | None = None
     """Folder of label images with the names and grids of the chips in `source`."""
     test_source: Path | None = None

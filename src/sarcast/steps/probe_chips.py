@@ -16,6 +16,8 @@ from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics, un
 from sarcast.readers.chip_files import ChipFile
 from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs
 from sarcast.readers.labelled_chips import Kind, LabelledChips, split_groups
+from sarcast.readers.seasonal_tiles import is_seasonal
+from sarcast.sar.seasons import CHANNELS
 from sarcast.sar.world_cover import WORLD_COVER
 from sarcast.steps.probe import DENSE
 from sarcast.steps.probe_regions import two_regions
@@ -94,17 +96,24 @@ def read_roles(chips: LabelledChips, *, dense: bool) -> tuple[Role, Role]:
 
 
 def unit_of(settings: Probe, chips: LabelledChips) -> Any:
-    """What the numbers of the chips are: as told, or `picture` for PNG and JPEG.
+    """What the numbers of the chips are: as told, or `picture` for PNG and JPEG, db for seasonal tiles.
 
     Raises:
         SettingsError: TIFF does not tell.
     """
+    if _are_seasonal(chips):
+        return settings.unit or "db"
     names = [(file.member or file.path.name).lower() for file in chips.files]
     if settings.unit is None and any(name.endswith((".tif", ".tiff")) for name in names):
         raise SettingsError(
             "expected --unit (db, power, amplitude or picture) for TIFF, which does not tell, found none"
         )
     return settings.unit or "picture"
+
+
+def channels_of(settings: Probe, chips: LabelledChips) -> tuple[str, ...]:
+    """Names of the chips' channels: as told, or those of seasonal tiles."""
+    return settings.channels or (CHANNELS if _are_seasonal(chips) else ())
 
 
 def chip_views(
@@ -197,6 +206,11 @@ def encoders_of(weights: Sequence[Path], names: Sequence[str], *, seed: int) -> 
         found[name] = encoder
         found[name + RANDOM] = untrained(encoder, seed=seed)
     return found
+
+
+def _are_seasonal(chips: LabelledChips) -> bool:
+    first = chips.files[0]
+    return first.member is None and first.path.suffix.lower() in (".tif", ".tiff") and is_seasonal(first.path)
 
 
 def _role(chips: LabelledChips, *, dense: bool) -> Role:

@@ -11,7 +11,7 @@ from sarcast.probes.draws import labelling_order, share_of, shots
 from sarcast.probes.intervals import Judged, judged, told
 from sarcast.readers.labelled_chips import LabelledChips
 from sarcast.steps.probe import DENSE, MAIN, USUAL
-from sarcast.steps.probe_chips import CONTROLS, RANDOM, Role, encoders_of, read_roles, unit_of
+from sarcast.steps.probe_chips import CONTROLS, RANDOM, Role, channels_of, encoders_of, read_roles, unit_of
 from sarcast.steps.probe_judge import Judge
 from sarcast.steps.probe_kinds import Kind, Seen, device_of
 
@@ -25,7 +25,7 @@ def estimates(settings: Probe, chips: LabelledChips) -> dict[str, Any]:
     """Plain values of all rows, and of what each encoder has over the controls."""
     dense = settings.task in DENSE
     train, test = read_roles(chips, dense=dense)
-    encoders = encoders_of(settings.weights, settings.channels, seed=settings.seed)
+    encoders = encoders_of(settings.weights, channels_of(settings, chips), seed=settings.seed)
     probes = settings.probes or USUAL[settings.task]
     device = device_of(settings.device) if encoders or "decoder" in probes else None
     for one in encoders.values():
