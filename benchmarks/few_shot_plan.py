@@ -11,16 +11,23 @@ import torch
 from benchmarks.mstar import SIDE, augmented, shrunk, whole
 from benchmarks.pretrained import Images, Start, Trained
 from benchmarks.pretrained import pretrained as trained
-from sarcast.objectives.dino import Dino
-from sarcast.objectives.gradient_jepa import GradientJepa
-from sarcast.objectives.local_masked_gradient import LocalMaskedGradient
-from sarcast.objectives.mae import Mae
+from benchmarks.tables import objective, training
 from sarcast.runtime.settings import Settings
 from sarcast.train.loop import Batch, Training
 
 SHOTS, CHOICE = 3, 4
 _HELD_OUT, _BATCHES = 1, 2
-TRAINING = Training(epochs=12, steps=100, batch=32, learning_rate=1e-3, warm_up=0.1, device="cpu")
+TABLE = "few-shot-mstar"
+ROWS = {
+    "gradients": "local-masked-gradients",
+    "pixels": "local-masked-pixels",
+    "mae": "mae-pixels",
+    "mae_gradients": "mae-gradients",
+    "gradient_jepa": "gradient-jepa",
+    "dino": "dino",
+}
+"""Name of an objective -> its recipe."""
+TRAINING = training(TABLE, ROWS["gradients"])
 OBJECTIVES = {
     "gradients": "local masked, gradients",
     "pixels": "local masked, pixels",
@@ -58,15 +65,7 @@ class Plan:
 
         Pixels are linear magnitudes, so ratios are of the pixels as they are (span_db 0).
         """
-        small = {"predictor_dim": 48, "predictor_depth": 2, "predictor_heads": 3}
-        return {
-            "gradients": LocalMaskedGradient(target="gradients", radii=self.radii, **small),
-            "pixels": LocalMaskedGradient(target="pixels", radii=self.radii, **small),
-            "mae": Mae(target="pixels", **small),
-            "mae_gradients": Mae(target="gradients", radii=self.radii, span_db=0, **small),
-            "gradient_jepa": GradientJepa(radii=self.radii, span_db=0, **small),
-            "dino": Dino(locals=4, flips=False, gain_db=4, head_dim=128, bottleneck=32, prototypes=256),
-        }[name]
+        return objective(TABLE, ROWS[name])
 
     @property
     def start(self) -> Start:

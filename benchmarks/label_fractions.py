@@ -39,8 +39,7 @@ from benchmarks.label_fractions_judge import Curves, Judging, curves
 from benchmarks.label_fractions_plot import draw_curves
 from benchmarks.label_fractions_text import CONTROLS, RANDOM, as_text
 from benchmarks.pretrained import Start, Trained, pretrained
-from sarcast.objectives.dino import Dino
-from sarcast.objectives.gradient_jepa import GradientJepa
+from benchmarks.tables import objective, training
 from sarcast.objectives.local_masked_gradient import LocalMaskedGradient
 from sarcast.objectives.mae import Mae
 from sarcast.sar.seasons import CHANNELS
@@ -53,28 +52,19 @@ SPAN_DB = 4.0
 """dB from the mean of a channel to a standard deviation more, about: what ratios are taken with."""
 
 LAND, ABROAD = Land(), Land(tiles=(32, 32), held_out=1)
-TRAINING = Training(epochs=4, steps=100, batch=16, learning_rate=1e-3, warm_up=0.1, device="cpu")
+TABLE = "label-fractions"
+ROWS = {"mae": "MAE", "dino": "DINO", "sar-jepa": "SAR-JEPA", "gradient-jepa": "gradient-JEPA"}
+"""Recipe -> name in the table."""
+TRAINING = training(TABLE, "mae")
 JUDGING = Judging()
 JUDGING_ABROAD = Judging(fractions=(0.05, 0.25, 1.0), draws=5, cover_draws=1)
 
 
 def objectives() -> dict[str, Any]:
     """Name in the table -> settings: the papers' ideas on 8 x 8 tokens, with light predictors."""
-    small = {"predictor_dim": 48, "predictor_depth": 2, "predictor_heads": 3}
     return {
-        "MAE": Mae(predictor_dim=96, predictor_depth=2, predictor_heads=3),
-        "DINO": Dino(
-            locals=2,
-            prototypes=256,
-            balance="sinkhorn",
-            decay=(0.99, 1.0),
-            span_db=SPAN_DB,
-            channels=CHANNELS,
-        ),
-        "SAR-JEPA": LocalMaskedGradient(windows=1, radii=(2, 4, 8), span_db=SPAN_DB, **small),
-        "gradient-JEPA": GradientJepa(
-            blocks=2, share=(0.15, 0.25), decay=(0.99, 1.0), span_db=SPAN_DB, **small
-        ),
+        name: objective(TABLE, row, **({"channels": CHANNELS} if row == "dino" else {}))
+        for row, name in ROWS.items()
     }
 
 

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 import numpy as np
 
 from benchmarks.pretrained import Images
+from benchmarks.tables import augmentation
 from sarcast.encoders.chips import chip_tokens
 from sarcast.nn.card import Card
 from sarcast.nn.cards import measured_card
@@ -28,7 +29,7 @@ from sarcast.train.loop import Batch
 CLIMATES = ("temperate", "boreal", "tropical")
 TOKEN = 8
 """Side of a token, pixels."""
-AUGMENT = Augment(flips="both", looks=20, gain_db=1.0)
+AUGMENT = augmentation("label-fractions", "mae")
 _TILES, _BATCHES = range(2)
 
 

@@ -25,7 +25,9 @@ from sarcast.steps.products import read_labels
 from sarcast.steps.run import Run, run
 from sarcast.steps.simulate import Simulate, simulate
 
-RECIPES = {Path(p.name).stem: Path(str(p)) for p in files("sarcast").joinpath("recipes").iterdir()}
+FOLDER = Path(str(files("sarcast"))) / "recipes"
+RECIPES = {p.stem: p for p in FOLDER.glob("*.yaml")}
+ROWS = sorted(p.relative_to(FOLDER).with_suffix("").as_posix() for p in FOLDER.glob("tables/*/*.yaml"))
 OF_RUN = sorted(n for n, p in RECIPES.items() if set(read_yaml(p)) <= set(Run.model_fields))
 OF_PRETRAIN = sorted(n for n, p in RECIPES.items() if "objective" in read_yaml(p))
 ON_A_CPU = [name for name in OF_RUN if name != "t-sar-jepa"]
@@ -120,9 +122,24 @@ def test_every_recipe_is_of_a_verb():
     assert {f"{name}-tiny" for name in ("mae-s1-12ch", "dino-s1-12ch", "sar-jepa")} < set(OF_PRETRAIN)
 
 
-@pytest.mark.parametrize("name", OF_PRETRAIN)
+@pytest.mark.parametrize("table", ["label-fractions", "few-shot-mstar"])
+def test_rows_of_a_table_differ_in_their_objective_alone(table):
+    """One budget, the same images and the same encoder for all: what is compared is the objective."""
+    rows = [read_yaml(FOLDER / f"{name}.yaml") for name in ROWS if name.startswith(f"tables/{table}/")]
+    assert len(rows) >= 4
+    shared = [{k: v for k, v in row.items() if k not in ("objective", "options")} for row in rows]
+    assert all(one == shared[0] for one in shared)
+    assert len({json.dumps([row["objective"], row["options"]]) for row in rows}) == len(rows)
+
+
+def test_a_row_of_a_table_is_called_by_name(capsys, tmp_path):
+    assert main(["pretrain", "--recipe", ROWS[0], "--out", str(tmp_path), "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["size"] == "micro"
+
+
+@pytest.mark.parametrize("name", [*OF_PRETRAIN, *ROWS])
 def test_a_recipe_of_pretraining_loads_and_its_objective_is_known(name):
-    told = build(Pretrain, {**read_yaml(RECIPES[name]), "out": "x"}, where="the test")
+    told = build(Pretrain, {**read_yaml(FOLDER / f"{name}.yaml"), "out": "x"}, where="the test")
     chosen = build(OBJECTIVES[told.objective], told.options, where="the test")
     width = getattr(chosen, "predictor_dim", None), getattr(chosen, "predictor_heads", 1)
     assert width[0] is None or width[0] % width[1] == 0
