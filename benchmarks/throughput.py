@@ -92,10 +92,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="Markdown file to write the tables to")
     told = parser.parse_args()
     torch.set_num_threads(told.threads)
+    words = [f"--{name} {' '.join(map(str, getattr(told, name)))}" for name in ("sizes", "batch")]
+    words += [f"--{name} {getattr(told, name)}" for name in ("repeats", "threads")]
     lines = [
         "# What learning costs",
         "",
-        f"`python -m benchmarks throughput`: torch {torch.__version__.partition('+')[0]}, "
+        f"`python -m benchmarks throughput {' '.join(words)}`: torch {torch.__version__.partition('+')[0]}, "
         f"{torch.backends.cpu.get_cpu_capability()}, {told.threads} thread(s). Medians of {told.repeats} "
         "rounds [least, most]; x: time of a step over that of a plain forward and backward pass of the same "
         "encoder on all tokens, with the same optimiser, in the same round. Tokens are the images' patches, "
