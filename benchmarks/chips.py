@@ -240,7 +240,8 @@ def guesses(
         if column == COLUMNS[0]:
             found[out] = nearest(x, chips.classes[known], judge)
             continue
-        x, judge = in_span(x, judge)
+        if len(x) < x.shape[1]:
+            x, judge = in_span(x, judge)
         pca = PCA(min(DIMS, x.shape[1]), svd_solver="covariance_eigh").fit(x)
         found[out] = logistic(
             pca.transform(x),
