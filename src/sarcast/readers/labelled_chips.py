@@ -18,8 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.random import Generator
 
-from sarcast.errors import DataError, ProductError, ShapeError
+from sarcast.errors import DataError, ProductError, SettingsError, ShapeError
 from sarcast.readers.chip_files import ChipFile, Image, Images
+from sarcast.sar.numbers import Unit
 
 Kind = Literal["classification", "segmentation", "regression"]
 UNLABELLED = -1
@@ -191,6 +192,20 @@ class LabelledChips:
             np.searchsorted(np.array(self.codes)[order], np.where(valid, values, self.codes[order[0]]))
         ]
         return np.where(valid, at, UNLABELLED).astype(np.int64), valid
+
+
+def unit_of(chips: LabelledChips, told: Unit | None, *, flag: str) -> Unit:
+    """What the numbers of chips are: as told by `flag`, or picture for PNG and JPEG.
+
+    Raises:
+        SettingsError: TIFF does not tell.
+    """
+    names = [(file.member or file.path.name).lower() for file in chips.files]
+    if told is None and any(name.endswith((".tif", ".tiff")) for name in names):
+        raise SettingsError(
+            f"expected {flag} (db, power, amplitude or picture) for TIFF, which does not tell, found none"
+        )
+    return told or "picture"
 
 
 def split_groups(chips: LabelledChips, shares: Mapping[str, float], *, rng: Generator) -> LabelledChips:

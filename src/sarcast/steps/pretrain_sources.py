@@ -16,6 +16,7 @@ from sarcast.nn.pretrained import Pretrained
 from sarcast.readers.chip_files import SUFFIXES, ChipFile
 from sarcast.readers.chip_sources import ROLES, from_manifest, unlabelled
 from sarcast.readers.labelled_chips import LabelledChips
+from sarcast.readers.labelled_chips import unit_of as numbers_of
 from sarcast.readers.seasonal_tiles import is_seasonal, read_header
 from sarcast.runtime.artefact import file_hash
 from sarcast.runtime.settings import Settings
@@ -121,13 +122,7 @@ def unit_of(settings: Pretrain, listed: LabelledChips) -> Unit:
     Raises:
         SettingsError: TIFF does not tell.
     """
-    names = [(file.member or file.path.name).lower() for file in listed.files]
-    if settings.images.unit is None and any(name.endswith(_TIFF) for name in names):
-        raise SettingsError(
-            "expected --images.unit (db, power, amplitude or picture) for TIFF, which does not tell, found "
-            "none"
-        )
-    return settings.images.unit or "picture"
+    return numbers_of(listed, settings.images.unit, flag="--images.unit")
 
 
 def crop_of(settings: Pretrain, start: Pretrained | None, sources: Sources) -> int:

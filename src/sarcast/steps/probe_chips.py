@@ -16,7 +16,9 @@ from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics, un
 from sarcast.readers.chip_files import ChipFile
 from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs
 from sarcast.readers.labelled_chips import Kind, LabelledChips, split_groups
+from sarcast.readers.labelled_chips import unit_of as numbers_of
 from sarcast.readers.seasonal_tiles import is_seasonal
+from sarcast.sar.numbers import Unit
 from sarcast.sar.seasons import CHANNELS
 from sarcast.sar.world_cover import WORLD_COVER
 from sarcast.steps.probe import DENSE
@@ -95,20 +97,14 @@ def read_roles(chips: LabelledChips, *, dense: bool) -> tuple[Role, Role]:
     return _role(parts["train"], dense=dense), _role(parts["test"], dense=dense)
 
 
-def unit_of(settings: Probe, chips: LabelledChips) -> Any:
+def unit_of(settings: Probe, chips: LabelledChips) -> Unit:
     """What the numbers of the chips are: as told, or `picture` for PNG and JPEG, db for seasonal tiles.
 
     Raises:
         SettingsError: TIFF does not tell.
     """
-    if _are_seasonal(chips):
-        return settings.unit or "db"
-    names = [(file.member or file.path.name).lower() for file in chips.files]
-    if settings.unit is None and any(name.endswith((".tif", ".tiff")) for name in names):
-        raise SettingsError(
-            "expected --unit (db, power, amplitude or picture) for TIFF, which does not tell, found none"
-        )
-    return settings.unit or "picture"
+    usual: Unit | None = "db" if _are_seasonal(chips) else None
+    return numbers_of(chips, settings.unit or usual, flag="--unit")
 
 
 def channels_of(settings: Probe, chips: LabelledChips) -> tuple[str, ...]:
