@@ -307,6 +307,9 @@ def test_pictures_are_given_as_they_are_whatever_encoder_goes_on(tmp_path, archi
     small = {"window": [3, 3], "radii": [2], "predictor_dim": 12, "predictor_depth": 1, "predictor_heads": 2}
     found = pretrain(settings(tmp_path, start=Path("sarcast-tiny"), options=small, **told))
     assert load_encoder(found).card == Card(name="picture")
+    twelve = pretrain(settings(tmp_path / "twelve", simulated_seasons=1, region=REGION))
+    with pytest.raises(SettingsError, match="expected weights of one channel for pictures, found VV-VH DJF"):
+        pretrain(settings(tmp_path / "more", start=twelve, source=(archive,), images={"side": 32}))
     with pytest.raises(SettingsError, match=r"expected pictures, .* without channels and card"):
         images(settings(tmp_path, source=(archive,), images={"side": 32, "channels": ("HH",)}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -158,6 +159,33 @@ def from_pairs(
         side=side,
         where=str(chips),
     )
+
+
+def manifest_in(source: Path) -> Path | ChipFile:
+    """The CSV file itself, or the one in a ZIP archive.
+
+    Raises:
+        ProductError: Not an archive, or it has none or several.
+    """
+    if source.suffix.lower() != ".zip":
+        return source
+    found = members(source, (".csv",))
+    if len(found) != 1:
+        raise ProductError(f"expected one CSV file in the archive, found {len(found)}, in {source}")
+    return ChipFile(path=source, member=found[0])
+
+
+def members(archive: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Names in a ZIP archive that end so, in lower case or not, sorted.
+
+    Raises:
+        ProductError: Not an archive.
+    """
+    try:
+        with zipfile.ZipFile(archive) as held:
+            return sorted(name for name in held.namelist() if name.lower().endswith(suffixes))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ProductError(f"expected a ZIP archive, found {error}, in {archive}") from None
 
 
 def unlabelled(files: Sequence[ChipFile], ids: Sequence[str], *, side: int, where: object) -> LabelledChips:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from sarcast.readers.chip_sources import ROLES
 from sarcast.readers.seasonal_tiles import is_seasonal, read_seasons
 from sarcast.runtime.artefact import content_hash, file_hash, require
 from sarcast.sar.channels import in_channels
+from sarcast.sar.numbers import Unit, to_power
 from sarcast.sar.seasons import CHANNELS
 from sarcast.stack.seasonal import seasonal
 from sarcast.stack.store import NAME as STACK
@@ -87,7 +88,7 @@ def as_seen(network: Pretrained, unit: str) -> Pretrained:
     return replace(network, card=card)
 
 
-def unit_of(settings: Look) -> str:
+def unit_of(settings: Look) -> Unit:
     """What the numbers of chips are; PNG and JPEG are pictures, TIFF must be told. `power` for stacks.
 
     Raises:
@@ -254,7 +255,7 @@ def _labels(folder: Path | None, name: Path) -> Path | None:
     return folder / name
 
 
-def _of_chip(path: Path, card: Card, unit: str, channels: tuple[str, ...]) -> tuple[Stack, int]:
+def _of_chip(path: Path, card: Card, unit: Unit, channels: tuple[str, ...]) -> tuple[Stack, int]:
     if path.suffix.lower() in TIFFS and is_seasonal(path):
         return _of_tile(read_seasons(path), card), 0
     with Images() as images:
@@ -271,18 +272,14 @@ def _of_chip(path: Path, card: Card, unit: str, channels: tuple[str, ...]) -> tu
     return _stack(power, valid, seen if unit == "picture" else names, _geobox(stored), path.stem, card), 0
 
 
-def _power(values: np.ndarray, unit: str, card: Card) -> np.ndarray:
-    """Linear power of a chip's numbers (channel, y, x)."""
-    if unit == "power":
-        return values
-    if unit == "amplitude" or (unit == "picture" and card.name == "picture"):
-        return np.asarray(values**2)
-    db: Any = values
-    if unit == "picture":
-        limits = (card.zero_db or (card.low_db,), card.one_db or (card.high_db,))
-        zero, one = (np.array(limit, np.float32)[:, None, None] for limit in limits)
-        db = zero + values * (one - zero)
-    return np.asarray(10 ** (db / 10), np.float32)
+def _power(values: np.ndarray, unit: Unit, card: Card) -> np.ndarray:
+    """Linear power of a chip's numbers (channel, y, x); of a picture, what the card scales back to it."""
+    valid = np.ones(values.shape, bool)
+    if unit != "picture" or card.name == "picture":
+        return to_power(values, valid, unit)
+    limits = (card.zero_db or (card.low_db,), card.one_db or (card.high_db,))
+    zero, one = (np.array(limit, np.float32)[:, None, None] for limit in limits)
+    return to_power(zero + values * (one - zero), valid, "db")
 
 
 def _geobox(stored: Stored) -> GeoBox:

@@ -269,6 +269,11 @@ def _card_of_chips(
     """Pictures are given as they are; the channels of others are measured where no card is told."""
     card = start.card if start else settings.card
     if unit_of(settings, listed) == "picture":
+        if card.channels:
+            raise SettingsError(
+                f"expected weights of one channel for pictures, found {', '.join(card.channels)}, in "
+                f"{settings.start or '--card'}"
+            )
         if settings.images.channels or settings.card not in (Card(), PICTURE):
             raise SettingsError(
                 "expected pictures, which networks are given as they are, without channels and card, found "

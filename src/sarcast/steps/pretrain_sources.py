@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from pydantic import Field
 from sarcast.errors import ProductError, SettingsError
 from sarcast.nn.pretrained import Pretrained
 from sarcast.readers.chip_files import SUFFIXES, ChipFile
-from sarcast.readers.chip_sources import ROLES, from_manifest, unlabelled
+from sarcast.readers.chip_sources import ROLES, from_manifest, manifest_in, members, unlabelled
 from sarcast.readers.labelled_chips import LabelledChips
 from sarcast.readers.labelled_chips import unit_of as numbers_of
 from sarcast.readers.seasonal_tiles import is_seasonal, read_header
@@ -164,18 +163,13 @@ def _chips(source: Path, files: list[Path], told: ChipSettings) -> LabelledChips
         names = [path.relative_to(source).as_posix() for path in files]
         return unlabelled([ChipFile(path=path) for path in files], names, side=told.side, where=source)
     if source.suffix.lower() == ".zip" and not (told.role or told.only):
-        members = _members(source, SUFFIXES)
-        if not members:
+        found = members(source, SUFFIXES)
+        if not found:
             raise ProductError(f"expected images of chips, found none, in {source}")
         return unlabelled(
-            [ChipFile(path=source, member=one) for one in members], members, side=told.side, where=source
+            [ChipFile(path=source, member=one) for one in found], found, side=told.side, where=source
         )
-    manifest: Path | ChipFile = source
-    if source.suffix.lower() == ".zip":
-        lists = _members(source, (".csv",))
-        if len(lists) != 1:
-            raise ProductError(f"expected one CSV file in the archive, found {len(lists)}, in {source}")
-        manifest = ChipFile(path=source, member=lists[0])
+    manifest = manifest_in(source)
     every = from_manifest(
         manifest,
         side=told.side,
@@ -187,16 +181,8 @@ def _chips(source: Path, files: list[Path], told: ChipSettings) -> LabelledChips
     )
     if not told.role:
         return every
-    found = every[np.array([role.lower() == "train" for role in every.roles])]
-    if not len(found):
+    train = every[np.array([role.lower() == "train" for role in every.roles])]
+    if not len(train):
         said = ", ".join(sorted(set(every.roles)))
         raise ProductError(f"expected lines of role train in column {told.role}, found {said}, in {manifest}")
-    return found
-
-
-def _members(archive: Path, suffixes: tuple[str, ...]) -> list[str]:
-    try:
-        with zipfile.ZipFile(archive) as held:
-            return sorted(name for name in held.namelist() if name.lower().endswith(suffixes))
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ProductError(f"expected a ZIP archive, found {error}, in {archive}") from None
+    return train

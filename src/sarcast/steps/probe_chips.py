@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ import numpy as np
 from sarcast.errors import DataError, ProductError, SettingsError
 from sarcast.probes.goals import Goal
 from sarcast.probes.hand_made import cell_edges, cell_means, cell_statistics, unit_chips
-from sarcast.readers.chip_files import ChipFile
-from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs
+from sarcast.readers.chip_sources import from_folder, from_manifest, from_pairs, manifest_in
 from sarcast.readers.labelled_chips import Kind, LabelledChips, split_groups
 from sarcast.readers.labelled_chips import unit_of as numbers_of
 from sarcast.readers.seasonal_tiles import is_seasonal
@@ -252,7 +250,7 @@ def _listed(settings: Probe, source: Path, labels: Path | None) -> LabelledChips
         found = from_folder(source, side=side, group_in_path=pattern)
     else:
         found = from_manifest(
-            _manifest(source),
+            manifest_in(source),
             side=side,
             label=settings.label,
             path=settings.path,
@@ -266,17 +264,3 @@ def _listed(settings: Probe, source: Path, labels: Path | None) -> LabelledChips
     if found.kind != settings.task.removeprefix("pixel_"):
         raise SettingsError(f"expected labels for {settings.task}, found {found.kind}, in {source}")
     return found
-
-
-def _manifest(source: Path) -> Path | ChipFile:
-    """The CSV file, or the one in the archive."""
-    if source.suffix.lower() != ".zip":
-        return source
-    try:
-        with zipfile.ZipFile(source) as archive:
-            found = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ProductError(f"expected a ZIP archive, found {error}, in {source}") from None
-    if len(found) != 1:
-        raise ProductError(f"expected one CSV file in the archive, found {len(found)}, in {source}")
-    return ChipFile(path=source, member=found[0])
